@@ -1,0 +1,127 @@
+package idlewise
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+var errCanceledWaiting = errors.New("net/http: request canceled while waiting for connection")
+
+// A lease is a connection on which the holder may send one request.
+type lease struct {
+	c       *conn
+	reused  bool          // it carried a request before
+	wasIdle bool          // it was idle, for idleAge
+	idleAge time.Duration // by both clocks
+}
+
+// acquire gets a connection for req: one that is idle or can be shared, one
+// that a dial under way will bring or that becomes free before, or a new one.
+// One that began before notBefore does not count.
+func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, error) {
+	var w *waiter
+	for {
+		var doomed doomedList
+		pol := p.u.policy()
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return lease{}, ErrClosed
+		}
+		p.lastUse = now
+		if c := p.takeLocked(now, notBefore, pol, &doomed); c != nil {
+			l := leaseLocked(c, now)
+			if p.nIdle < pol.MinIdleConns {
+				p.replenishLocked(now, pol)
+			}
+			p.mu.Unlock()
+			doomed.shut()
+			if c.reserve() {
+				return l, nil
+			}
+			continue
+		}
+		if w == nil {
+			w = &waiter{ctx: req.Context(), notBefore: notBefore, ready: make(chan delivery, 1)}
+			p.waiters.push(w)
+			p.counts.waits++
+		} else {
+			p.waiters.pushFront(w)
+		}
+		p.dialForLocked(w)
+		p.mu.Unlock()
+		doomed.shut()
+
+		l, err := p.await(w, req)
+		if err != nil || l.c != nil {
+			return l, err
+		}
+		// What it got had just died.
+		now = time.Now()
+	}
+}
+
+// leaseLocked describes a connection just taken.
+func leaseLocked(c *conn, now time.Time) lease {
+	l := lease{c: c, reused: c.uses > 1, wasIdle: c.wasIdle}
+	if c.wasIdle {
+		l.idleAge = c.idleAge(now)
+	}
+	return l
+}
+
+// await waits for w's delivery. It returns neither connection nor error if
+// the connection was found dead.
+func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
+	ctx := req.Context()
+	var err error
+	select {
+	case d := <-w.ready:
+		return p.accept(d)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-req.Cancel:
+		err = errCanceledWaiting
+	}
+	p.mu.Lock()
+	queued := w.queued
+	if queued {
+		p.waiters.remove(w)
+	}
+	p.mu.Unlock()
+	if !queued {
+		// It was served at the same moment: what it got goes to the next.
+		if d := <-w.ready; d.c != nil {
+			p.release(d.c)
+		}
+	}
+	return lease{}, err
+}
+
+func (p *pool) accept(d delivery) (lease, error) {
+	if d.err != nil {
+		return lease{}, d.err
+	}
+	if !d.c.h2 && !d.c.reserve() {
+		return lease{}, nil
+	}
+	p.mu.Lock()
+	l := lease{c: d.c, reused: d.c.uses > 1}
+	p.mu.Unlock()
+	return l, nil
+}
+
+// release returns a connection that was delivered and not used.
+func (p *pool) release(c *conn) {
+	if !c.h2 {
+		p.putBack(c)
+		return
+	}
+	p.mu.Lock()
+	p.unuseLocked(c)
+	p.mu.Unlock()
+	c.cc.Release()
+	p.streamEnded(c, true)
+}

@@ -1,0 +1,198 @@
+package idlewise
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+)
+
+// An outcome is what an attempt brought.
+type outcome struct {
+	resp     *http.Response
+	err      error    // as http.Transport would give it
+	evidence Evidence // if the connection failed, or the 408 counts as that
+	over     bool     // nothing of the request is being written any more
+}
+
+// send makes one attempt on a leased connection.
+func (l *lease) send(req *http.Request, b *payload, elicit bool) outcome {
+	if l.c.h2 {
+		return l.sendHTTP2(req, b)
+	}
+	return l.sendHTTP1(req, b, elicit)
+}
+
+func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
+	c := l.c
+	round := c.round.Load()
+	if c.tcp != nil {
+		// Trap: bytes that arrive after a request was announced but before
+		// it was written become its response.
+		c.tcp.awaitQuiet()
+		if !c.tcp.arm() {
+			c.pool.bury(c, round, ClosedUnexpectedData)
+			return outcome{err: errUnsolicited, evidence: Unsent, over: true}
+		}
+	}
+	ctx := req.Context()
+	c.ctx, c.cancel, c.ending = ctx, nil, reasonNone
+	sent := c.prepare(req, b, elicit)
+	resp, err := c.cc.RoundTrip(sent)
+	if err != nil {
+		return l.failHTTP1(req, b, round, err)
+	}
+
+	resp.Request = req // not the copy that was sent
+	c.headerAt = time.Now()
+	c.hint = hint{}
+	out := outcome{resp: resp}
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		// Trap: the connection is the caller's now and must not be closed.
+		c.ending = ClosedUpgraded
+	case l.reused && resp.StatusCode == http.StatusRequestTimeout && resp.Close:
+		// The server's idle timeout and the request have crossed.
+		c.ending, out.evidence = ClosedStaleOnUse, Unknown
+	case resp.Close || req.Close:
+		c.ending = ClosedConnectionClose
+	case c.pool.u.policy().Hint != Off:
+		if c.hint = hintOf(resp); c.hint.last {
+			c.ending = ClosedMaxRequests
+		}
+	}
+	cancel := c.cancel
+	if !c.returned() {
+		// The Transport was closed meanwhile, and so was the connection.
+		if cancel != nil {
+			cancel()
+		}
+		return out
+	}
+	c.settle()
+	return out
+}
+
+// prepare returns the request to send: req itself, if nothing about it needs
+// to differ.
+//
+// Trap: HTTP/1's RoundTrip leaks a child of the request's context on every
+// error, and with Request.Cancel a goroutine. So the attempt gets a context
+// of its own, which ends with it, unless there is nothing that could leak.
+func (c *conn) prepare(req *http.Request, b *payload, elicit bool) *http.Request {
+	body, other := b.forAttempt()
+	ctx := req.Context()
+	if ctx.Done() != nil || req.Cancel != nil {
+		ctx, c.cancel = context.WithCancel(ctx)
+	} else if !other && !elicit {
+		return req
+	}
+	copied := req.WithContext(ctx)
+	copied.Body = body
+	if elicit && req.Header["Connection"] == nil {
+		copied.Header = req.Header.Clone()
+		copied.Header.Set("Connection", "keep-alive")
+	}
+	return copied
+}
+
+func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error) outcome {
+	c := l.c
+	cancel := c.cancel
+	alive := c.cc.Err() == nil
+	out := outcome{err: plainCause(err), over: true}
+	switch {
+	case alive:
+		// The request was invalid; the connection has not seen it.
+		c.headerAt = time.Now()
+		if c.returned() {
+			c.settle() // also cancels
+			return out
+		}
+	case req.Context().Err() != nil, requestCanceled(req):
+		c.pool.bury(c, round, ClosedCanceled)
+	default:
+		if !b.failed() {
+			out.evidence = judgeHTTP1(c.tcp, err)
+		}
+		c.pool.bury(c, round, failedReason(l.reused, out.evidence, c.tcp))
+	}
+	if cancel != nil {
+		cancel()
+	}
+	return out
+}
+
+func requestCanceled(req *http.Request) bool {
+	select {
+	case <-req.Cancel:
+		return true
+	default:
+		return false
+	}
+}
+
+func failedReason(reused bool, ev Evidence, tcp *tracked) CloseReason {
+	switch {
+	case tcp != nil && tcp.tainted.Load():
+		return ClosedUnexpectedData
+	case reused && (ev == Unsent || ev == Unknown):
+		return ClosedStaleOnUse
+	}
+	return ClosedFailed
+}
+
+func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
+	c := l.c
+	sent := req
+	if body, other := b.forAttempt(); other {
+		sent = req.WithContext(req.Context())
+		sent.Body = body
+	}
+	before := int64(-1)
+	if c.tcp != nil {
+		before = c.tcp.sent.Load()
+	}
+	resp, err := c.cc.RoundTrip(sent)
+	if err == nil {
+		resp.Request = req
+		c.wrapShared(resp)
+		return outcome{resp: resp}
+	}
+	out := outcome{err: plainCause(err), over: true}
+	if req.Context().Err() == nil && !requestCanceled(req) && !b.failed() {
+		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.sent.Load() != before
+		out.evidence = judgeHTTP2(err, written, c.cc.Err() != nil)
+	}
+	c.pool.streamEnded(c, true)
+	return out
+}
+
+// traced calls the hooks around an attempt.
+type traced struct {
+	ht    *httptrace.ClientTrace
+	trace *Trace
+}
+
+func (t traced) start(l *lease, number int) {
+	traceGotConn(t.ht, l)
+	if t.trace != nil && t.trace.AttemptStart != nil {
+		t.trace.AttemptStart(l.describe(number))
+	}
+}
+
+func (t traced) done(l *lease, number int, out outcome, resent bool) {
+	if t.trace != nil && t.trace.AttemptDone != nil {
+		t.trace.AttemptDone(l.record(number, out, resent))
+	}
+}
+
+// record returns the attempt as it ended.
+func (l *lease) record(number int, out outcome, resent bool) Attempt {
+	a := l.describe(number)
+	a.Evidence, a.Err, a.Resent = out.evidence, out.err, resent
+	if out.resp != nil {
+		a.Status = out.resp.StatusCode
+	}
+	return a
+}

@@ -1,0 +1,239 @@
+package idlewise
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// A payload is a request's body through all attempts. It sees to it that the
+// caller's Body is closed exactly once, and knows whether the body can be
+// sent again.
+//
+// Bodies that net/http has special ways for are handed to it as they are:
+// those in memory, which it sends in one packet with the header, and files,
+// which it sends with sendfile. Of the first kind Close does nothing, and
+// their length tells whether they were read; of the second, closing again
+// does no harm.
+type payload struct {
+	first   *http.Request
+	current io.ReadCloser
+	memory  interface{ Len() int } // current, if it is in memory
+	length  int                    // of memory before the attempt
+	guard   *guard                 // around current, if it is neither memory nor file
+	file    bool
+}
+
+func newPayload(req *http.Request) payload {
+	b := payload{first: req}
+	if req.Body != nil && req.Body != http.NoBody {
+		b.wrap(req.Body)
+	}
+	return b
+}
+
+func (b *payload) wrap(body io.ReadCloser) {
+	b.current, b.memory, b.guard, b.file = body, inMemory(body), nil, false
+	switch {
+	case b.memory != nil:
+		b.length = b.memory.Len()
+	case isFile(body):
+		b.file = true
+	default:
+		b.guard = &guard{body: body}
+	}
+}
+
+// forAttempt returns what the attempt's request has as its Body, and whether
+// that differs from the caller's.
+func (b *payload) forAttempt() (io.ReadCloser, bool) {
+	if b.guard != nil {
+		return b.guard, true
+	}
+	if b.current == nil {
+		return b.first.Body, false
+	}
+	return b.current, b.current != b.first.Body
+}
+
+// untouched reports whether nothing of the body was read. The attempt must
+// have ended.
+func (b *payload) untouched() bool {
+	switch {
+	case b.current == nil:
+		return true
+	case b.memory != nil:
+		return b.memory.Len() == b.length
+	case b.guard != nil:
+		return !b.guard.wasTouched()
+	}
+	return false
+}
+
+// failed reports whether it was the caller's body that failed the attempt.
+func (b *payload) failed() bool { return b.guard != nil && b.guard.hasFailed() }
+
+// replayable reports whether another attempt could have the body. attemptOver
+// is false if the request may still be being written.
+func (b *payload) replayable(attemptOver bool) bool {
+	return b.current == nil || b.first.GetBody != nil || attemptOver && b.untouched()
+}
+
+// rewind prepares the body for another attempt.
+func (b *payload) rewind(attemptOver bool) error {
+	if b.current == nil {
+		return nil
+	}
+	if attemptOver && b.untouched() {
+		if b.guard != nil {
+			b.guard = b.guard.handOver()
+		}
+		return nil
+	}
+	b.close()
+	body, err := b.first.GetBody()
+	if err != nil {
+		b.current, b.memory, b.guard = nil, nil, nil
+		return err
+	}
+	b.wrap(body)
+	return nil
+}
+
+// close makes sure that the current body is closed; no attempt has use for it.
+func (b *payload) close() {
+	switch {
+	case b.guard != nil:
+		b.guard.Close()
+		b.guard.release()
+	case b.current != nil:
+		b.current.Close() // no effect, or a file's second close
+	case b.first.Body != nil:
+		b.first.Body.Close() // http.NoBody, or a body that is closed already
+	}
+}
+
+// leave gives the body to net/http, which answered the request and may still
+// be reading it.
+func (b *payload) leave() {
+	if b.guard != nil {
+		b.guard.release()
+	}
+}
+
+// A guard stands between net/http and a caller's body for one attempt. While
+// the body is untouched it puts a Close off, since the same body can then be
+// sent on another connection.
+type guard struct {
+	mu      sync.Mutex
+	body    io.ReadCloser // nil once another guard has it
+	touched bool
+	broken  bool // Read returned an error that was not EOF
+	held    bool // Close was called while untouched
+	final   bool // Close is not put off any more
+	closed  bool
+}
+
+func (g *guard) Read(p []byte) (int, error) {
+	g.mu.Lock()
+	body := g.body
+	if body == nil || g.held || g.closed {
+		g.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	g.touched = true
+	g.mu.Unlock()
+	n, err := body.Read(p)
+	if err != nil && err != io.EOF {
+		g.mu.Lock()
+		g.broken = true
+		g.mu.Unlock()
+	}
+	return n, err
+}
+
+func (g *guard) Close() error {
+	g.mu.Lock()
+	if g.body == nil || g.closed {
+		g.mu.Unlock()
+		return nil
+	}
+	if !g.touched && !g.final {
+		g.held = true
+		g.mu.Unlock()
+		return nil
+	}
+	g.closed = true
+	g.mu.Unlock()
+	return g.body.Close()
+}
+
+// release ends the putting off.
+func (g *guard) release() {
+	g.mu.Lock()
+	g.final = true
+	due := g.held && !g.closed && g.body != nil
+	if due {
+		g.closed = true
+	}
+	g.mu.Unlock()
+	if due {
+		g.body.Close()
+	}
+}
+
+// handOver returns a new guard around the same body, which this one lets go.
+func (g *guard) handOver() *guard {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := &guard{body: g.body}
+	g.body = nil
+	return next
+}
+
+func (g *guard) wasTouched() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.touched
+}
+
+func (g *guard) hasFailed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.broken
+}
+
+// The types that io.NopCloser returns.
+var (
+	nopCloser   = reflect.TypeOf(io.NopCloser(nil))
+	nopCloserWT = reflect.TypeOf(io.NopCloser(struct {
+		io.Reader
+		io.WriterTo
+	}{}))
+)
+
+// inMemory returns the reader in an io.NopCloser, as http.NewRequest makes
+// it, if it is one of those that net/http knows to be in memory.
+func inMemory(body io.ReadCloser) interface{ Len() int } {
+	if t := reflect.TypeOf(body); t != nopCloser && t != nopCloserWT {
+		return nil
+	}
+	switch r := reflect.ValueOf(body).Field(0).Interface().(type) {
+	case *bytes.Reader:
+		return r
+	case *bytes.Buffer:
+		return r
+	case *strings.Reader:
+		return r
+	}
+	return nil
+}
+
+func isFile(body io.ReadCloser) bool {
+	_, ok := body.(*os.File)
+	return ok
+}

@@ -1,0 +1,227 @@
+package idlewise
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// A phase says who is responsible for an HTTP/1 connection.
+type phase uint32
+
+const (
+	// phaseBusy: a caller has it and its RoundTrip has not returned. Whatever
+	// happens to the connection, that caller deals with it.
+	phaseBusy phase = iota
+	// phaseReturned: RoundTrip returned, the response is being read. The
+	// state hook deals with it.
+	phaseReturned
+	// phaseIdle: the pool has it.
+	phaseIdle
+	// phaseGone: it left the pool.
+	phaseGone
+)
+
+// A conn is one pooled connection.
+type conn struct {
+	// Assigned before the connection is shared, never reassigned.
+	id     uint64
+	pool   *pool
+	cc     *http.ClientConn
+	tcp    *tracked // nil if the program's own DialTLSContext made it
+	raw    net.Conn // what the program's dialer, or net's, returned; nil if unknown
+	local  net.Addr
+	remote net.Addr
+	peer   string // remote as text
+	h2     bool
+	rtt    time.Duration // 0 if unknown
+	born   time.Time     // when its dial began
+	maxAge time.Duration // 0 if there is none
+
+	// round counts uses in its upper bits; the lower two are the phase.
+	// Written under pool.mu, except for the step from busy to returned, which
+	// its caller makes; read by the hook without the lock.
+	round atomic.Uint32
+
+	// These belong to the caller while it is busy; phaseReturned hands them on.
+	ctx      context.Context    // of the request
+	cancel   context.CancelFunc // of the attempt's context, or nil
+	headerAt time.Time          // when the response header came
+	ending   CloseReason        // it must not be reused, and why
+	hint     hint               // the last Keep-Alive header
+
+	slotFree atomic.Bool // it no longer counts as open
+
+	// Guarded by pool.mu.
+	prev, next   *conn // in the idle list
+	older, newer *conn // in the list of all connections
+	idle         bool  // it is in the idle list
+	wasIdle      bool  // it was when it was last taken
+	added, gone  bool  // it joined the pool; it left it
+	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
+	idleSince    time.Time
+	limit        idleLimit // how old it may get while idle
+	due          time.Time // when the sweep retires it; zero: never
+	uses         int       // requests
+	picks        uint64    // times it was chosen, to see that it was meanwhile
+	streams      int       // HTTP/2: chosen and not ended
+	full         bool      // HTTP/2: a reservation was refused
+	doomed       *conn     // in a chain of connections to close once pool.mu is free
+}
+
+func (c *conn) phase() phase { return phase(c.round.Load() & 3) }
+
+// enter moves the connection to another phase; busy begins a new round.
+// pool.mu is held.
+func (c *conn) enter(ph phase) {
+	for {
+		r := c.round.Load()
+		to := r&^3 | uint32(ph)
+		if ph == phaseBusy {
+			to += 4
+		}
+		if c.round.CompareAndSwap(r, to) {
+			return
+		}
+	}
+}
+
+// returned ends the caller's part: RoundTrip has returned and everything
+// about the response is noted. It reports false if the connection was closed
+// by the pool in the meantime.
+func (c *conn) returned() bool {
+	r := c.round.Load()
+	return phase(r&3) == phaseBusy && c.round.CompareAndSwap(r, r|uint32(phaseReturned))
+}
+
+// idleAge is how long the connection has been idle at now, on the monotonic
+// or the wall clock, whichever says more: the monotonic one stands still
+// while a machine is suspended, the wall clock may be set back.
+func (c *conn) idleAge(now time.Time) time.Duration {
+	return elapsed(c.idleSince, now)
+}
+
+func elapsed(since, now time.Time) time.Duration {
+	mono := now.Sub(since)
+	wall := now.Round(0).Sub(since.Round(0))
+	return max(mono, wall, 0)
+}
+
+// spentLocked says why the connection must not get another request, busy or not,
+// or reasonNone.
+func (c *conn) spentLocked(now time.Time, p *Policy) CloseReason {
+	switch {
+	case c.ending != reasonNone:
+		return c.ending
+	case c.uses == 0:
+		// Whatever the limits, what was dialed for a request serves it.
+	case over(elapsed(c.born, now), c.maxAge):
+		return ClosedMaxAge
+	case p.MaxRequestsPerConn > 0 && c.uses >= p.MaxRequestsPerConn:
+		return ClosedMaxRequests
+	}
+	return reasonNone
+}
+
+// expiredLocked says why the idle connection must not be used, or reasonNone.
+func (c *conn) expiredLocked(now time.Time, p *Policy) CloseReason {
+	if c.limit.reached(c.idleAge(now)) {
+		return ClosedIdleDeadline
+	}
+	if c.tcp != nil && !c.h2 && c.tcp.tainted.Load() {
+		return ClosedUnexpectedData
+	}
+	return c.spentLocked(now, p)
+}
+
+// stateChanged is the ClientConn's state hook.
+//
+// Trap: it runs synchronously inside Reserve, Release, RoundTrip, Close and
+// Body.Close, so it must not be reached with pool.mu held: nothing of
+// ClientConn is called under that lock but HTTP/1's Err, which takes no lock
+// and runs no hook.
+func (c *conn) stateChanged(*http.ClientConn) {
+	if c.h2 {
+		c.reviewShared()
+		return
+	}
+	c.settle()
+}
+
+// settle gives an HTTP/1 connection back to the pool, or takes it out, if
+// there is nothing left of its request. It is called after RoundTrip returned
+// and whenever the state hook fires, and may come too early or twice.
+//
+// Trap: net/http makes a connection available before RoundTrip returns when
+// the response has no body, and afterwards otherwise. Only when both have
+// happened is it free, and only then are the response's headers taken note of.
+func (c *conn) settle() {
+	round := c.round.Load()
+	switch phase(round & 3) {
+	case phaseBusy, phaseGone:
+		return
+	case phaseIdle:
+		if c.cc.Err() != nil {
+			c.pool.bury(c, round, c.deathReason(true))
+		}
+		return
+	}
+	if c.cc.Err() != nil {
+		c.pool.bury(c, round, c.deathReason(false))
+		return
+	}
+	if c.cc.Available() == 0 {
+		return // the body is still being read; the hook will fire again
+	}
+	// Available was seen in the round that was seen to have returned: it is
+	// this response that ended, if the round is still the same.
+	cancel := c.cancel
+	if c.pool.giveBack(c, round) && cancel != nil {
+		cancel()
+	}
+}
+
+// deathReason says why net/http closed the connection without having been
+// asked to.
+func (c *conn) deathReason(wasIdle bool) CloseReason {
+	if c.ending != reasonNone {
+		return c.ending
+	}
+	if !wasIdle {
+		if c.ctx != nil && c.ctx.Err() != nil {
+			return ClosedCanceled
+		}
+		if c.tcp != nil && c.tcp.ended() == endNone {
+			return ClosedBodyUnread
+		}
+		return ClosedFailed
+	}
+	if c.tcp == nil {
+		return ClosedServerFIN
+	}
+	if c.tcp.tainted.Load() && c.cc.Err().Error() != errTextServerClosedIdle {
+		return ClosedUnexpectedData
+	}
+	if c.tcp.ended() == endRST {
+		return ClosedServerRST
+	}
+	return ClosedServerFIN
+}
+
+// shut closes a connection that has left the pool. No lock is held.
+func (c *conn) shut() {
+	c.cc.Close()
+	if c.tcp == nil || c.ending == ClosedUpgraded {
+		c.freeSlot() // nothing else will tell when the socket is closed
+	}
+}
+
+// freeSlot lets another connection be opened instead of this one. It runs
+// when the socket is closed, perhaps under locks of net/http.
+func (c *conn) freeSlot() {
+	if c.slotFree.CompareAndSwap(false, true) {
+		c.pool.slotFreed()
+	}
+}

@@ -1,0 +1,249 @@
+package idlewise
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// A dial is an attempt to open one connection. It runs in a goroutine of its
+// own and ends with the dialer's and the handshake's timeouts, not with the
+// caller that caused it: the connection serves whoever comes next.
+type dial struct {
+	owner   *waiter // whose ctx values it carries; nil: none
+	started time.Time
+	cancel  context.CancelFunc
+}
+
+// dialWantedLocked starts the dials that the waiting callers need and the
+// limits permit.
+func (p *pool) dialWantedLocked() {
+	for w := p.waiters.head; w != nil && p.mayOpenLocked(); w = w.next {
+		p.dialForLocked(w)
+	}
+}
+
+// mayOpenLocked reports whether the limits permit another connection.
+func (p *pool) mayOpenLocked() bool {
+	limit := p.u.policy().MaxConns
+	return !p.closed && (limit <= 0 || p.open < limit)
+}
+
+// dialForLocked starts a dial for w unless one under way will do.
+func (p *pool) dialForLocked(w *waiter) {
+	if w.dialing || !p.mayOpenLocked() {
+		return
+	}
+	if p.mayShareLocked() {
+		// One handshake at a time: if it turns out to be HTTP/2, the
+		// connection serves all. If not, the others dial when that is known.
+		for _, d := range p.dials {
+			if !d.started.Before(w.notBefore) {
+				return
+			}
+		}
+	} else if w.notBefore.IsZero() && p.dialing >= p.waiters.n {
+		return // as many connections are coming as callers wait
+	}
+	w.dialing = true
+	p.startDialLocked(w, w.ctx)
+}
+
+// mayShareLocked reports whether the next connection may turn out to be HTTP/2.
+func (p *pool) mayShareLocked() bool {
+	if !p.known {
+		return p.u.t.base.mayNegotiateHTTP2(p.u.key.scheme)
+	}
+	return p.multi
+}
+
+func (p *pool) startDialLocked(owner *waiter, values context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(values))
+	d := &dial{owner: owner, started: time.Now(), cancel: cancel}
+	p.dials = append(p.dials, d)
+	p.dialing++
+	p.open++
+	go p.dial(ctx, d)
+}
+
+func (p *pool) dial(ctx context.Context, d *dial) {
+	defer d.cancel()
+	c, err := p.connect(ctx, d)
+
+	now := time.Now()
+	var doomed doomedList
+	p.mu.Lock()
+	p.dialing--
+	for i, other := range p.dials {
+		if other == d {
+			p.dials = append(p.dials[:i:i], p.dials[i+1:]...)
+			break
+		}
+	}
+	if d.owner != nil {
+		d.owner.dialing = false
+	}
+	if err != nil {
+		p.counts.dialErrors++
+		p.failLocked(d, err)
+		p.dialWantedLocked()
+		p.mu.Unlock()
+		p.u.t.noteQuiet()
+		return
+	}
+	p.known, p.multi = true, c.h2
+	p.addLocked(c)
+	if c.h2 {
+		c.streams++ // holds it back from the idle list until the callers are served
+	} else {
+		c.idleSince = now
+		p.keepLocked(c, now, &doomed)
+		p.dialWantedLocked()
+	}
+	p.mu.Unlock()
+	doomed.shut()
+
+	// The hook was set before, and did nothing so far: if the connection died
+	// in between, it is noticed here.
+	if c.h2 {
+		p.serveShared(c)
+		p.streamEnded(c, true)
+		c.reviewShared()
+		p.mu.Lock()
+		p.dialWantedLocked() // for those it has no streams for
+		p.mu.Unlock()
+	} else if c.cc.Err() != nil {
+		c.settle()
+	}
+	p.u.t.capIdle()
+}
+
+// failLocked hands a dial's error to the caller it was made for, and, where
+// callers shared it instead of dialing themselves, to those too.
+func (p *pool) failLocked(d *dial, err error) {
+	if d.owner != nil && d.owner.queued {
+		p.waiters.remove(d.owner)
+		d.owner.deliver(nil, err)
+	}
+	if !p.mayShareLocked() {
+		return
+	}
+	for w := p.waiters.pop(d.started); w != nil; w = p.waiters.pop(d.started) {
+		w.deliver(nil, err)
+	}
+}
+
+// slotFreed is called when a socket was closed.
+func (p *pool) slotFreed() {
+	p.mu.Lock()
+	p.open--
+	p.dialWantedLocked()
+	p.mu.Unlock()
+}
+
+// connect opens a connection: DNS, TCP, proxy and TLS. If it fails, its slot
+// is free when it returns.
+func (p *pool) connect(ctx context.Context, d *dial) (*conn, error) {
+	c := &conn{pool: p, born: d.started, maxAge: jittered(p.u.policy().MaxConnAge)}
+	rec := &dialRecord{proxy: p.u.proxy, onClose: c.freeSlot}
+	ctx = context.WithValue(ctx, dialRecordKey{}, rec)
+	ctx = httptrace.WithClientTrace(ctx, rec.trace())
+	b := p.u.t.base
+	cc, err := b.http.NewClientConn(ctx, p.u.key.scheme, p.u.addr)
+	if err != nil {
+		if rec.tcp != nil {
+			rec.tcp.Close() // net/http may do so in the background only
+		}
+		c.freeSlot()
+		return nil, err
+	}
+	c.id = p.u.t.lastConnID.Add(1)
+	c.cc = cc
+	c.tcp, c.raw = rec.tcp, rec.raw
+	c.h2 = rec.isHTTP2(b, p.u.key.scheme)
+	c.rtt = rec.roundTrip()
+	if c.raw != nil {
+		c.local, c.remote = c.raw.LocalAddr(), c.raw.RemoteAddr()
+		if c.remote != nil {
+			c.peer = c.remote.String()
+		}
+	}
+	if c.tcp != nil && !c.h2 {
+		c.tcp.plain = !rec.tls
+		c.tcp.stage.Store(int32(stageQuiet))
+	}
+	// Before anyone can use it: a response that ends without a hook is lost.
+	cc.SetStateHook(c.stateChanged)
+	return c, nil
+}
+
+type dialRecordKey struct{}
+
+// A dialRecord travels in the context of a dial and collects what ClientConn
+// does not tell.
+//
+// Trap: a ClientConn has no accessor for its protocol, addresses or round
+// trip, but NewClientConn calls DialContext, Proxy and the trace hooks with
+// the very context it was given.
+type dialRecord struct {
+	proxy   *url.URL
+	onClose func() // for tcp
+
+	raw net.Conn // what the dialer returned
+	tcp *tracked // raw, wrapped
+
+	mu       sync.Mutex // connect hooks run concurrently, for several addresses
+	began    map[string]time.Time
+	connect  time.Duration
+	tls      bool
+	protocol string // as negotiated by the last TLS handshake
+	tlsBegan time.Time
+	tlsTook  time.Duration
+}
+
+func (r *dialRecord) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		ConnectStart: func(_, addr string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.began == nil {
+				r.began = make(map[string]time.Time)
+			}
+			r.began[addr] = time.Now()
+		},
+		ConnectDone: func(_, addr string, err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if took := time.Since(r.began[addr]); err == nil && (r.connect == 0 || took < r.connect) {
+				r.connect = took
+			}
+		},
+		TLSHandshakeStart: func() { r.tlsBegan = time.Now() },
+		TLSHandshakeDone: func(s tls.ConnectionState, err error) {
+			r.tls, r.protocol, r.tlsTook = true, s.NegotiatedProtocol, time.Since(r.tlsBegan)
+		},
+	}
+}
+
+func (r *dialRecord) isHTTP2(b *base, scheme string) bool {
+	if r.tls {
+		return r.protocol == "h2"
+	}
+	return scheme == "http" && b.unencryptedHTTP2()
+}
+
+// roundTrip estimates the round trip to the peer that answers requests: that
+// of connecting, or, through a proxy, at most that of the TLS handshake
+// beyond it.
+func (r *dialRecord) roundTrip() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proxy != nil {
+		return max(r.connect, r.tlsTook)
+	}
+	return r.connect
+}

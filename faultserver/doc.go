@@ -1,0 +1,61 @@
+// Package faultserver is a real HTTP server that misbehaves on purpose, for
+// integration tests of clients, proxies and retry policies.
+//
+// It speaks HTTP/1.1 close to the socket and HTTP/2 at frame level, with or
+// without TLS, over any listener. Beneath the faults runs your own
+// http.Handler. Above them a journal records every connection, every request,
+// and how often the handler ran for each, so that "nothing was lost and nothing
+// was done twice" is a question with an answer.
+//
+//	s := faultserver.Start(t, faultserver.Config{Handler: h})
+//	s.Inject(faultserver.Fault{Kind: faultserver.FinAfterRequest, Executed: true, Times: 1})
+//	resp, err := client.Post(s.URL+"/charge", …)
+//	s.Journal().AssertNoneExecutedTwice(t, "POST")
+//
+// # Faults
+//
+// A [Fault] is plain data: what happens ([Kind]), when (the nth request, reused
+// connections only, after an idle time, with a probability), for whom (method,
+// path, header) and how often. Faults combine: all that fit a request strike
+// it, except that of those which end it the first injected wins. They take
+// effect at once, also on connections that exist and on connections that are
+// idle. There are four moments at which a fault is judged:
+//
+//   - when a connection has been idle for a time (IdleClose, Idle408, …),
+//   - at the first byte of a request (CloseOnReuse),
+//   - when a request's head has been read (all that concern one request),
+//   - when an HTTP/2 PING arrives (PingLate).
+//
+// Faults that withhold an answer have a field Executed. Without it the request
+// is lost on its way to the handler, with it the answer is lost on its way
+// back; the client sees the same, and must not treat it the same.
+//
+// # Personalities
+//
+// Config.Personality makes the server treat idle connections as a well-known
+// one does: uvicorn closes after 5 s and says nothing, Node says 5 s and takes
+// 6, Apache answers a hundred requests and lingers when it closes. TimeScale
+// lets those times pass faster.
+//
+// # Ends
+//
+// A FIN sent by this server is a close(2), as servers do it: a request that
+// crosses it is answered with a RST. Three ways out are on offer: Drain and
+// Restart are graceful (Connection: close, two-step GOAWAY) and keep the
+// listener open, Kill drops every connection with a RST, Close ends the server
+// and leaves no goroutine behind.
+//
+// # Time
+//
+// The server works inside a testing/synctest bubble over a listener in memory,
+// such as that of package memnet: timeouts are then exact and cost nothing. Two
+// interfaces are used where a connection has them: Abort() error for a RST
+// (a *net.TCPConn has its own way), CloseWrite() error for a FIN behind which
+// the server reads on.
+//
+// # Limits
+//
+// HTTP/1 handlers are not told that their client went away until they read or
+// write. Requests that an HTTP/2 client sends after GOAWAY, above its last
+// stream, leave no trace in the journal, as they leave none in a real server's.
+package faultserver

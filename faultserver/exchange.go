@@ -1,0 +1,161 @@
+package faultserver
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+)
+
+// exchange is one request and its answer, on either protocol, on its way
+// through the faults that strike it.
+type exchange struct {
+	c       *conn
+	request *http.Request
+	row     *requestRow
+	plan    plan
+	nth     int // on the connection
+	body    *requestBody
+	wire    wire
+	w       *response
+	cancel  context.CancelFunc
+}
+
+// newExchange enters a request in the journal, once its head has been read, and
+// decides which faults strike it. The caller sets wire.
+func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exchange {
+	now := time.Now()
+	x := &exchange{c: c, nth: nth}
+	x.plan = c.srv.rules.judge(event{
+		at: atRequest, proto: c.proto, request: r, nthOnConn: nth, idle: idleFor, age: now.Sub(c.opened),
+	})
+	rec := RequestRecord{
+		Method: r.Method, Path: r.URL.Path, Conn: c.id, NthOnConn: nth, Proto: r.Proto, Time: now, IdleBefore: idleFor,
+	}
+	for _, f := range x.plan {
+		rec.Faults = append(rec.Faults, f.Kind)
+	}
+	x.row = c.srv.journal.head(c.row, rec, r)
+
+	ctx, cancel := context.WithCancel(c.ctx)
+	x.cancel = cancel
+	x.request = r.WithContext(ctx)
+	x.body = newRequestBody(x, r.Body)
+	x.request.Body = x.body
+
+	c.mu.Lock()
+	c.last = r
+	c.mu.Unlock()
+	return x
+}
+
+// run takes the request to its answer, or to the fault that withholds it. It is
+// false if the exchange has ended the connection or the stream: nothing more is
+// to be written then.
+func (x *exchange) run() bool {
+	if f, ok := x.plan.get(Delay); ok && !x.pause(x.c.srv.rules.delay(f)) {
+		return false
+	}
+	if x.plan.has(NeverAnswer) {
+		x.readBody()
+		x.wire.awaitClient()
+		return false
+	}
+	if f, ok := x.plan.get(FinAfterRequest, RstAfterRequest, CloseInRequestBody, CloseWithoutGoAway, GoAwayError, ResetStream); ok {
+		x.withhold(f)
+		return false
+	}
+	x.w = newResponse(x)
+	if f, ok := x.plan.get(Status); ok {
+		x.answerStatus(f)
+		return x.finish()
+	}
+	if !x.execute(x.wire.writer(x.w)) {
+		x.body.seal()
+		x.wire.panicked()
+		return false
+	}
+	if x.w.hijacked {
+		return false
+	}
+	return x.finish()
+}
+
+// withhold ends the connection or the stream in place of an answer.
+func (x *exchange) withhold(f Fault) {
+	if f.Kind == CloseInRequestBody {
+		x.body.cutAfter(f.Bytes)
+	}
+	if f.Executed {
+		x.w = newResponse(x)
+		x.w.wire = lostWire{}
+		x.execute(x.w)
+	}
+	switch f.Kind {
+	case FinAfterRequest, RstAfterRequest, CloseInRequestBody:
+		x.readBody()
+	default:
+		x.body.seal()
+	}
+	x.wire.withheld(f)
+}
+
+func (x *exchange) answerStatus(f Fault) {
+	if f.Value != "" {
+		x.w.Header().Set("Retry-After", f.Value)
+	}
+	http.Error(x.w, http.StatusText(int(f.Code)), int(f.Code))
+}
+
+// execute runs the handler and reports whether it returned.
+func (x *exchange) execute(w http.ResponseWriter) (returned bool) {
+	x.c.srv.journal.executed(x.row)
+	defer func() {
+		if returned {
+			return
+		}
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			x.c.srv.journal.panicked(x.row, v)
+		}
+	}()
+	x.c.srv.set.handler.ServeHTTP(w, x.request)
+	return true
+}
+
+// finish completes the answer. The journal counts it as answered before the
+// last bytes leave, for the client may look the moment it has them.
+func (x *exchange) finish() bool {
+	if !x.w.sentHead {
+		x.wire.settleBody()
+	}
+	x.body.seal()
+	if x.w.err != nil { // nothing will be written that could complete it
+		x.wire.failed(x.w.err)
+		return false
+	}
+	x.c.srv.journal.answered(x.row, true)
+	if err := x.w.finish(); err != nil {
+		x.c.srv.journal.answered(x.row, false)
+		x.wire.failed(err)
+		return false
+	}
+	return true
+}
+
+// readBody reads what is left of the request's body.
+func (x *exchange) readBody() {
+	io.Copy(io.Discard, x.body)
+	x.body.seal()
+}
+
+// pause waits, and is false if the request's context ended first.
+func (x *exchange) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-x.request.Context().Done():
+		return false
+	}
+}

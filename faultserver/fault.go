@@ -1,0 +1,209 @@
+package faultserver
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Fault is one misbehaviour and when it happens. It is plain data: comparable,
+// and without functions, so that it can be written in a file.
+//
+// A fault strikes a request when everything it asks for fits: all set fields of
+// the groups "when" and "for whom" must agree. Idle kinds have no request of
+// their own; their "for whom" fields are compared with the last request before
+// the connection fell idle.
+type Fault struct {
+	// Kind is what happens. Required.
+	Kind Kind
+
+	// Nth strikes only the nth request, counted from 1 over the whole server
+	// since the fault was injected, of those that fit everything else but
+	// Probability. For idle kinds it counts idle periods that lasted long
+	// enough. 0: every one.
+	Nth int
+	// NthOnConn strikes only the nth request of a connection, counted from 1.
+	// 0: any.
+	NthOnConn int
+	// ReusedOnly strikes only requests that are not their connection's first.
+	ReusedOnly bool
+	// IdleAtLeast strikes only requests that come on a connection after at
+	// least this idle time. Idle kinds use After instead. 0: any.
+	IdleAtLeast time.Duration
+	// Probability strikes this share of what would otherwise be struck, drawn
+	// from Config.Seed. 0: all. Else in (0, 1].
+	Probability float64
+
+	// Method strikes only requests with this method. "": any.
+	Method string
+	// Path strikes only requests whose URL path is this, or, if it ends in
+	// "*", begins with what stands before it. "": any.
+	Path string
+	// Header strikes only requests that carry this header ("Name"), or carry
+	// it with this value ("Name: value"). "": any.
+	Header string
+
+	// Times is how often the fault strikes before it is spent. 0: always.
+	Times int
+
+	// After is a time whose meaning the Kind gives. TimeScale does not apply.
+	After time.Duration
+	// Jitter adds a uniformly drawn time in [0, Jitter) to After: a real
+	// server's timer may be late but is not early.
+	Jitter time.Duration
+	// Requests is a number of requests, see CloseAfterRequests.
+	Requests int
+	// Bytes is a number of bytes, see the Kind.
+	Bytes int64
+	// Value is a text, see the Kind.
+	Value string
+	// Code is an HTTP status or an HTTP/2 error code, see the Kind.
+	Code uint32
+	// Executed runs the handler although the client never sees its response.
+	// It is the difference between a request that was lost on its way to the
+	// server and one whose answer was lost on its way back.
+	Executed bool
+	// Announced tells the client beforehand, see CloseAfterRequests and
+	// CloseAfterAge.
+	Announced bool
+}
+
+// refusedStream is the HTTP/2 error code that promises the request was not
+// processed (RFC 9113 section 8.7).
+const refusedStream = 7
+
+// Validate reports every mistake, each with its field's name. Parameters that
+// the kind does not read must be zero: they would be a misunderstanding.
+func (f Fault) Validate() error {
+	if !f.Kind.valid() {
+		return fmt.Errorf("Kind: %v is not a kind of fault", f.Kind)
+	}
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	spec := f.Kind.spec()
+
+	for _, n := range []struct {
+		field string
+		value int64
+	}{
+		{"Nth", int64(f.Nth)}, {"NthOnConn", int64(f.NthOnConn)}, {"IdleAtLeast", int64(f.IdleAtLeast)},
+		{"Times", int64(f.Times)}, {"After", int64(f.After)}, {"Jitter", int64(f.Jitter)},
+		{"Requests", int64(f.Requests)}, {"Bytes", f.Bytes},
+	} {
+		if n.value < 0 {
+			bad(n.field, "%d is negative", n.value)
+		}
+	}
+	if f.Probability < 0 || f.Probability > 1 || math.IsNaN(f.Probability) {
+		bad("Probability", "%v is not in (0, 1]; 0 means always", f.Probability)
+	}
+	for _, p := range []struct {
+		bit   param
+		field string
+		set   bool
+	}{
+		{pAfter, "After", f.After != 0}, {pJitter, "Jitter", f.Jitter != 0},
+		{pRequests, "Requests", f.Requests != 0}, {pBytes, "Bytes", f.Bytes != 0},
+		{pValue, "Value", f.Value != ""}, {pCode, "Code", f.Code != 0},
+		{pExecuted, "Executed", f.Executed}, {pAnnounced, "Announced", f.Announced},
+	} {
+		switch {
+		case p.set && spec.uses&p.bit == 0:
+			bad(p.field, "%v does not use it", f.Kind)
+		case !p.set && spec.needs&p.bit != 0:
+			bad(p.field, "%v needs it", f.Kind)
+		}
+	}
+	f.validateWhom(bad)
+	f.validateCode(bad)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("fault %v: %w", f.Kind, err)
+	}
+	return nil
+}
+
+func (f Fault) validateWhom(bad func(string, string, ...any)) {
+	at := f.Kind.spec().at
+	if at == atIdle && f.IdleAtLeast != 0 {
+		bad("IdleAtLeast", "%v takes its idle time from After", f.Kind)
+	}
+	if at == atFirstByte || at == atPing {
+		for field, value := range map[string]string{"Method": f.Method, "Path": f.Path, "Header": f.Header} {
+			if value != "" {
+				bad(field, "%v is judged before a request can be read", f.Kind)
+			}
+		}
+	}
+	if strings.Contains(strings.TrimSuffix(f.Path, "*"), "*") {
+		bad("Path", "%q: a * may only stand at the end", f.Path)
+	}
+	if name, _, _ := strings.Cut(f.Header, ":"); f.Header != "" && strings.TrimSpace(name) == "" {
+		bad("Header", "%q has no name", f.Header)
+	}
+	if f.Kind == KeepAliveHeader && strings.ContainsAny(f.Value, "\r\n") {
+		bad("Value", "%q: a header's value has no line breaks", f.Value)
+	}
+}
+
+func (f Fault) validateCode(bad func(string, string, ...any)) {
+	if f.Kind == Status && f.Code != 0 && (f.Code < 200 || f.Code > 999) {
+		bad("Code", "%d is not a final HTTP status", f.Code)
+	}
+	if f.Code == refusedStream {
+		if f.Kind == ResetStream && f.Executed {
+			bad("Executed", "REFUSED_STREAM promises that the request was not executed")
+		}
+		if f.Kind == ResetStreamAfterHeaders {
+			bad("Code", "REFUSED_STREAM promises that the request was not executed, but its handler's headers are sent")
+		}
+	}
+}
+
+// fitsRequest compares the "for whom" fields. r is nil if there is no request
+// to compare with; then they must be empty.
+func (f *Fault) fitsRequest(r *http.Request) bool {
+	if f.Method == "" && f.Path == "" && f.Header == "" {
+		return true
+	}
+	if r == nil {
+		return false
+	}
+	if f.Method != "" && f.Method != r.Method {
+		return false
+	}
+	if f.Path != "" {
+		if prefix, ok := strings.CutSuffix(f.Path, "*"); ok {
+			if !strings.HasPrefix(r.URL.Path, prefix) {
+				return false
+			}
+		} else if f.Path != r.URL.Path {
+			return false
+		}
+	}
+	if f.Header != "" {
+		name, want, withValue := strings.Cut(f.Header, ":")
+		values := r.Header.Values(strings.TrimSpace(name))
+		if len(values) == 0 {
+			return false
+		}
+		if withValue && !containsTrimmed(values, want) {
+			return false
+		}
+	}
+	return true
+}
+
+func containsTrimmed(values []string, want string) bool {
+	want = strings.TrimSpace(want)
+	for _, v := range values {
+		if strings.TrimSpace(v) == want {
+			return true
+		}
+	}
+	return false
+}

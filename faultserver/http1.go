@@ -1,0 +1,209 @@
+package faultserver
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// http1Conn serves one HTTP/1 connection, one request after the other, on the
+// connection's goroutine.
+type http1Conn struct {
+	c   *conn
+	in  *headLimiter
+	br  *bufio.Reader
+	bw  *bufio.Writer
+	tls *tls.ConnectionState
+}
+
+func serveHTTP1(c *conn, br *bufio.Reader, in *headLimiter, state *tls.ConnectionState) {
+	h := &http1Conn{c: c, in: in, br: br, bw: bufio.NewWriterSize(c.nc, 4096), tls: state}
+	if !c.srv.set.http1 {
+		h.refuse(http.StatusHTTPVersionNotSupported)
+		return
+	}
+	for h.serveOne() {
+	}
+}
+
+// serveOne waits for a request and serves it; it is false when the connection
+// is no longer the loop's.
+func (h *http1Conn) serveOne() bool {
+	c := h.c
+	if _, err := h.br.Peek(1); err != nil {
+		c.shut(endOfRead(err))
+		return false
+	}
+	nth, idleFor, ok := c.becomeBusy()
+	if !ok {
+		return false
+	}
+	if p := c.srv.rules.judge(event{at: atFirstByte, proto: onHTTP1, nthOnConn: nth, idle: idleFor}); len(p) > 0 {
+		c.shut(finByFault(p[0].Kind))
+		return false
+	}
+	h.in.left = maxHead
+	r, err := http.ReadRequest(h.br)
+	h.in.left = unlimited
+	switch {
+	case errors.Is(err, errHeadTooLarge):
+		h.refuse(http.StatusRequestHeaderFieldsTooLarge)
+		return false
+	case err != nil:
+		if e := endOfRead(err); e.reason != ProtocolError {
+			c.shut(e)
+			return false
+		}
+		h.refuse(http.StatusBadRequest)
+		return false
+	}
+	r.RemoteAddr = c.raw.RemoteAddr().String()
+	r.TLS = h.tls
+
+	x := newExchange(c, r, nth, idleFor)
+	defer x.cancel()
+	w := newHTTP1Wire(h, x)
+	x.wire = w
+	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1) && r.Body != http.NoBody {
+		x.body.onFirstRead(w.sayContinue)
+	}
+	if !x.run() {
+		return false
+	}
+	return w.afterwards()
+}
+
+// refuse answers what cannot be served.
+func (h *http1Conn) refuse(status int) {
+	writeAll(h.c.nc, statusLine(status)+"Content-Length: 0\r\nConnection: close\r\n\r\n")
+	h.c.shut(lingerBecause(ProtocolError))
+}
+
+// maxLeftover is how much of a request's body is read past to save the
+// connection.
+const maxLeftover = 256 << 10
+
+// afterwards decides what becomes of the connection when the response has been
+// written.
+func (w *http1Wire) afterwards() bool {
+	c := w.h.c
+	if w.ending == nil && !w.x.body.complete() {
+		w.settleBody()
+	}
+	if w.ending != nil {
+		if w.closeAfter > 0 {
+			w.x.pause(w.closeAfter)
+		}
+		c.shut(*w.ending)
+		return false
+	}
+	c.becomeIdle()
+	return true
+}
+
+// decideEnd settles, when the head is about to be written, whether this
+// response is the connection's last, and whether it says so. Faults come first:
+// they are there to contradict the rest.
+func (w *http1Wire) decideEnd(h http.Header) {
+	c, x := w.h.c, w.x
+	if f, ok := x.plan.get(SilentClose, AnnounceClose, AnnounceStay, AnnounceCloseLate, CloseAfterRequests, CloseAfterAge); ok {
+		e := finByFault(f.Kind)
+		w.ending = &e
+		w.announce = f.Announced
+		switch f.Kind {
+		case AnnounceStay:
+			w.ending, w.announce = nil, true
+		case AnnounceClose:
+			w.announce = true
+		case AnnounceCloseLate:
+			w.announce = true
+			w.closeAfter = c.srv.rules.delay(f)
+		}
+		return
+	}
+	if w.ending != nil { // a body that will not be read
+		w.announce = true
+		return
+	}
+	limits := &c.srv.set.character
+	var e ending
+	switch {
+	case x.request.Close:
+		e = finBecause(RequestAskedClose)
+	case headerHasToken(h, "Connection", "close"):
+		e = finBecause(HandlerAskedClose)
+	case c.isDraining():
+		e = lingerBecause(Draining)
+	case limits.requests > 0 && x.nth >= limits.requests, limits.age > 0 && time.Since(c.opened) >= limits.age:
+		e = finBecause(RequestLimit)
+	default:
+		return
+	}
+	w.ending, w.announce = &e, true
+}
+
+// settleBody reads past what the handler left of the request's body, if that is
+// little, so that the connection can be used again.
+func (w *http1Wire) settleBody() {
+	if w.ending != nil || w.x.body.complete() {
+		return
+	}
+	if !w.x.body.awaited() {
+		if io.CopyN(io.Discard, w.x.body, maxLeftover); w.x.body.complete() {
+			return
+		}
+		// Exactly at the limit the end may just not have been seen.
+		if w.x.body.Read(make([]byte, 1)); w.x.body.complete() {
+			return
+		}
+	}
+	e := lingerBecause(BodyLeftUnread)
+	w.ending = &e
+}
+
+func (w *http1Wire) awaitClient() {
+	_, err := io.Copy(io.Discard, w.h.br)
+	if err == nil {
+		err = io.EOF
+	}
+	w.h.c.shut(endOfRead(err))
+}
+
+func (w *http1Wire) withheld(f Fault) {
+	if f.Kind == RstAfterRequest {
+		w.h.c.shut(rstByFault(f.Kind))
+		return
+	}
+	w.h.c.shut(finByFault(f.Kind))
+}
+
+func (w *http1Wire) panicked() {
+	w.h.bw.Flush() // what was flushed to the client's eyes stays cut off
+	w.h.c.shut(finBecause(HandlerPanicked))
+}
+
+func (w *http1Wire) failed(err error) {
+	switch {
+	case errors.Is(err, errShortBody):
+		w.h.c.shut(finBecause(HandlerAskedClose))
+	case errors.Is(err, errCut):
+		// already shut
+	default:
+		w.h.c.shut(ending{by: ByClient, reason: ClientReset})
+	}
+}
+
+func headerHasToken(h http.Header, name, token string) bool {
+	for _, v := range h[name] {
+		for part := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

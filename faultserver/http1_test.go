@@ -1,0 +1,222 @@
+package faultserver_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+func handled(t *testing.T, h http.HandlerFunc) *faultserver.Server {
+	t.Helper()
+	return faultserver.Start(t, faultserver.Config{Handler: h})
+}
+
+func TestThe100ContinueIsSentWhenTheHandlerReads(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{})
+	c := dialRaw(t, s)
+	c.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+	line, err := c.br.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 100 Continue\r\n", line)
+	_, err = c.br.ReadString('\n')
+	require.NoError(t, err)
+	c.send("body")
+	_, body := c.response("POST")
+	require.Equal(t, "POST / 4\n", body)
+	c.wantAlive()
+}
+
+func TestAHandlerThatDoesNotReadNeverSays100ContinueAndCloses(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "no") })
+	c := dialRaw(t, s)
+	c.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+	resp, _ := c.response("POST")
+	require.Equal(t, 200, resp.StatusCode)
+	require.True(t, resp.Close)
+	c.wantFIN()
+	require.Equal(t, faultserver.BodyLeftUnread, onlyConn(t, s).Reason)
+}
+
+func TestABodyTooLargeToReadPastEndsTheConnectionWithoutARST(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "enough") })
+	c := dialRaw(t, s)
+	c.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 300_000))
+	resp, body := c.response("POST")
+	require.True(t, resp.Close)
+	require.Equal(t, "enough", body)
+	c.wantFIN()
+}
+
+func TestInterimResponsesAreSentAtOnce(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</style.css>")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(201)
+	})
+	c := dialRaw(t, s)
+	c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+	hints, err := http.ReadResponse(c.br, nil)
+	require.NoError(t, err)
+	require.Equal(t, 103, hints.StatusCode)
+	require.Equal(t, "</style.css>", hints.Header.Get("Link"))
+	resp, _ := c.response("GET")
+	require.Equal(t, 201, resp.StatusCode)
+}
+
+func TestHTTP10ClosesUnlessAskedToStay(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{})
+	c := dialRaw(t, s)
+	c.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	resp, _ := c.response("GET")
+	require.Equal(t, "keep-alive", resp.Header.Get("Connection"))
+	c.send("GET / HTTP/1.0\r\n\r\n")
+	resp, _ = c.response("GET")
+	require.True(t, resp.Close)
+	c.wantFIN()
+	require.Equal(t, faultserver.RequestAskedClose, onlyConn(t, s).Reason)
+}
+
+func TestAnHTTP10BodyOfUnknownLengthEndsWithTheConnection(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		io.WriteString(w, "to the end")
+	})
+	c := dialRaw(t, s)
+	c.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	resp, body := c.response("GET")
+	require.Empty(t, resp.TransferEncoding)
+	require.Equal(t, "to the end", body)
+}
+
+func TestConnectionCloseIsHonoredFromEitherSide(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/handler" {
+			w.Header().Set("Connection", "close")
+		}
+	})
+	c := dialRaw(t, s)
+	c.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+	resp, _ := c.response("GET")
+	require.True(t, resp.Close)
+	c.wantFIN()
+	c = dialRaw(t, s)
+	resp, _ = c.get("/handler")
+	require.True(t, resp.Close)
+	c.wantFIN()
+}
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{})
+	c := dialRaw(t, s)
+	c.send(post("/1", "a") + post("/2", "bb"))
+	_, first := c.response("POST")
+	_, second := c.response("POST")
+	require.Equal(t, "POST /1 1\nPOST /2 2\n", first+second)
+}
+
+func TestAMalformedRequestIsRefused(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{})
+	c := dialRaw(t, s)
+	c.send("nonsense\r\n\r\n")
+	resp, _ := c.response("GET")
+	require.Equal(t, 400, resp.StatusCode)
+	c.wantFIN()
+	require.Equal(t, faultserver.ProtocolError, onlyConn(t, s).Reason)
+}
+
+func TestAnEndlessHeadIsRefused(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{})
+	c := dialRaw(t, s)
+	c.send("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20+8<<10))
+	resp, _ := c.response("GET")
+	require.Equal(t, 431, resp.StatusCode)
+}
+
+func TestAPanicClosesTheConnectionAndIsInTheJournal(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/silent" {
+			panic(http.ErrAbortHandler)
+		}
+		panic("boom")
+	})
+	for _, path := range []string{"/silent", "/loud"} {
+		c := dialRaw(t, s)
+		c.send("GET " + path + " HTTP/1.1\r\nHost: test\r\nX-Fault-Key: k\r\n\r\n")
+		c.wantFIN()
+	}
+	require.Equal(t, []string{"the handler panicked on GET /loud: boom"}, s.Journal().Warnings())
+	require.Equal(t, faultserver.HandlerPanicked, s.Journal().Conns()[0].Reason)
+}
+
+func TestAShortBodyClosesTheConnection(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		io.WriteString(w, "short")
+	})
+	c := dialRaw(t, s)
+	c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+	got, err := c.rest()
+	require.NoError(t, err)
+	require.True(t, strings.HasSuffix(got, "\r\n\r\nshort"), got)
+	require.False(t, onlyRequest(t, s).Answered)
+}
+
+func TestAHijackedConnectionBelongsToTheHandler(t *testing.T) {
+	s := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		nc, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		rw.Flush()
+		line, _ := rw.ReadString('\n')
+		rw.WriteString(line)
+		rw.Flush()
+		nc.Close()
+	})
+	c := dialRaw(t, s)
+	c.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	resp, err := http.ReadResponse(c.br, nil)
+	require.NoError(t, err)
+	require.Equal(t, 101, resp.StatusCode)
+	c.send("hello\n")
+	rest, err := c.rest()
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", rest)
+	require.Equal(t, faultserver.HandlerAskedClose, onlyConn(t, s).Reason)
+}
+
+func TestTheIdleTimeoutRunsFromTheResponseAndSendsFIN(t *testing.T) {
+	const timeout = 40 * time.Millisecond
+	s := faultserver.Start(t, faultserver.Config{IdleTimeout: timeout})
+	c := dialRaw(t, s)
+	for range 3 {
+		c.get("/")
+	}
+	since := time.Now()
+	c.wantFIN()
+	require.GreaterOrEqual(t, time.Since(since), timeout-5*time.Millisecond)
+	row := onlyConn(t, s)
+	require.Equal(t, faultserver.IdleTimeout, row.Reason)
+	require.Equal(t, 3, row.Requests)
+	require.GreaterOrEqual(t, row.IdleAge, timeout)
+}
+
+func TestMaxRequestsPerConnIsAnnounced(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{MaxRequestsPerConn: 2, KeepAlive: "timeout=9"})
+	c := dialRaw(t, s)
+	resp, _ := c.get("/")
+	require.False(t, resp.Close)
+	require.Equal(t, "timeout=9", resp.Header.Get("Keep-Alive"))
+	resp, _ = c.get("/")
+	require.True(t, resp.Close)
+	require.Empty(t, resp.Header.Get("Keep-Alive"))
+	c.wantFIN()
+	require.Equal(t, faultserver.RequestLimit, onlyConn(t, s).Reason)
+}

@@ -1,0 +1,235 @@
+package faultserver
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// http1Wire writes one exchange's response as HTTP/1.
+type http1Wire struct {
+	h *http1Conn
+	x *exchange
+
+	mu       sync.Mutex // guards the order of 100 Continue and the head: a body may be read in the background
+	headSent bool
+
+	chunked    bool
+	sent       int64 // of the body
+	ending     *ending
+	announce   bool
+	closeAfter time.Duration // before ending
+}
+
+// errCut stops a response that a fault has broken off; the connection is shut.
+var errCut = errors.New("faultserver: the response was cut off by a fault")
+
+func newHTTP1Wire(h *http1Conn, x *exchange) *http1Wire { return &http1Wire{h: h, x: x} }
+
+// hijackable adds Hijack where the protocol allows it.
+type hijackable struct {
+	*response
+	w *http1Wire
+}
+
+func (w *http1Wire) writer(r *response) http.ResponseWriter { return hijackable{r, w} }
+
+// Hijack gives the handler the connection, as after an Upgrade. Its end is
+// still in the journal, and Kill and Close still reach it.
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if h.response.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	if h.w.headSent {
+		return nil, nil, errors.New("faultserver: the response has begun")
+	}
+	h.response.hijacked = true
+	h.w.x.body.seal()
+	nc := hijackedConn{h.w.h.c.nc, h.w.h.c}
+	return nc, bufio.NewReadWriter(h.w.h.br, bufio.NewWriter(nc)), nil
+}
+
+type hijackedConn struct {
+	net.Conn
+	c *conn
+}
+
+func (h hijackedConn) Close() error {
+	h.c.shut(finBecause(HandlerAskedClose))
+	return nil
+}
+
+func statusLine(status int) string {
+	text := http.StatusText(status)
+	if text == "" {
+		text = "status"
+	}
+	return fmt.Sprintf("HTTP/1.1 %03d %s\r\n", status, text)
+}
+
+func (w *http1Wire) sayContinue() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.headSent {
+		w.h.bw.WriteString(statusLine(http.StatusContinue) + "\r\n")
+		w.h.bw.Flush()
+	}
+}
+
+func (w *http1Wire) interim(status int, h http.Header) error {
+	if !w.x.request.ProtoAtLeast(1, 1) {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.h.bw.WriteString(statusLine(status))
+	h.Write(w.h.bw)
+	w.h.bw.WriteString("\r\n")
+	return w.h.bw.Flush()
+}
+
+func (w *http1Wire) head(status int, h http.Header, length int64, _ bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.decideEnd(h)
+	w.frame(status, h, length)
+	w.announceEnd(h)
+	if _, ok := h["Date"]; !ok {
+		h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	w.headSent = true
+
+	line := statusLine(status)
+	if w.cutsHead() {
+		var b bytes.Buffer
+		b.WriteString(line)
+		h.Write(&b)
+		b.WriteString("\r\n")
+		return w.cutHead(b.Bytes(), len(line))
+	}
+	w.h.bw.WriteString(line)
+	h.Write(w.h.bw)
+	_, err := w.h.bw.WriteString("\r\n")
+	if f, ok := w.x.plan.get(CloseInBody); ok && f.Bytes == 0 {
+		return w.cut(f.Kind)
+	}
+	return err
+}
+
+// frame says how the client finds the body's end (RFC 9112 section 6).
+func (w *http1Wire) frame(status int, h http.Header, length int64) {
+	h.Del("Transfer-Encoding")
+	switch {
+	case length >= 0:
+		if status >= 200 && status != http.StatusNoContent {
+			h.Set("Content-Length", strconv.FormatInt(length, 10))
+		}
+	case !bodyAllowed(status), w.x.request.Method == http.MethodHead:
+	case w.x.request.ProtoAtLeast(1, 1):
+		w.chunked = true
+		h.Set("Transfer-Encoding", "chunked")
+	default:
+		if w.ending == nil {
+			e := finBecause(RequestAskedClose)
+			w.ending, w.announce = &e, true
+		}
+	}
+}
+
+// announceEnd writes the headers that say whether the connection stays.
+func (w *http1Wire) announceEnd(h http.Header) {
+	asked := headerHasToken(w.x.request.Header, "Connection", "keep-alive")
+	if w.announce {
+		h.Set("Connection", "close")
+	} else if !w.x.request.ProtoAtLeast(1, 1) {
+		h.Set("Connection", "keep-alive")
+	}
+	if f, ok := w.x.plan.get(KeepAliveHeader); ok {
+		h.Set("Keep-Alive", f.Value)
+		return
+	}
+	if w.announce {
+		return
+	}
+	set := &w.h.c.srv.set
+	value := set.keepAlive
+	if value == "" {
+		value = set.character.keepAlive(w.x.nth, asked)
+	}
+	if value != "" {
+		h.Set("Keep-Alive", value)
+		h.Set("Connection", "keep-alive")
+	}
+}
+
+func (w *http1Wire) cutsHead() bool {
+	_, ok := w.x.plan.get(CloseInStatusLine, CloseInHeaders)
+	return ok
+}
+
+// cutHead writes the head as far as the fault lets it.
+func (w *http1Wire) cutHead(head []byte, line int) error {
+	f, _ := w.x.plan.get(CloseInStatusLine, CloseInHeaders)
+	n := int(min(f.Bytes, int64(len(head))))
+	switch {
+	case f.Kind == CloseInStatusLine && n == 0:
+		n = len("HTTP/1.1 ")
+	case f.Kind == CloseInHeaders && n == 0:
+		n = line + (len(head)-line)/2
+	case f.Kind == CloseInHeaders:
+		n = min(line+n, len(head))
+	}
+	w.h.bw.Write(head[:n])
+	return w.cut(f.Kind)
+}
+
+func (w *http1Wire) cut(k Kind) error {
+	w.x.c.srv.journal.answered(w.x.row, false)
+	w.h.bw.Flush()
+	w.h.c.shut(finByFault(k))
+	return errCut
+}
+
+func (w *http1Wire) body(p []byte, _ bool) error {
+	f, cuts := w.x.plan.get(CloseInBody)
+	cuts = cuts && w.sent+int64(len(p)) >= f.Bytes
+	part := p
+	if cuts {
+		part = p[:f.Bytes-w.sent]
+	}
+	w.sent += int64(len(part))
+	if w.chunked && len(part) > 0 {
+		fmt.Fprintf(w.h.bw, "%x\r\n", len(p)) // the whole chunk is promised
+	}
+	_, err := w.h.bw.Write(part)
+	if cuts {
+		return w.cut(f.Kind)
+	}
+	if w.chunked {
+		_, err = w.h.bw.WriteString("\r\n")
+	}
+	return err
+}
+
+func (w *http1Wire) end(trailers http.Header) error {
+	if f, ok := w.x.plan.get(CloseInBody); ok {
+		return w.cut(f.Kind) // the body was shorter than the cut: its end is withheld
+	}
+	if w.chunked {
+		w.h.bw.WriteString("0\r\n")
+		trailers.Write(w.h.bw)
+		w.h.bw.WriteString("\r\n")
+	}
+	if f, ok := w.x.plan.get(SurplusBytes); ok {
+		w.h.bw.WriteString(f.Value)
+	}
+	return w.h.bw.Flush()
+}
+
+func (w *http1Wire) flush() error { return w.h.bw.Flush() }

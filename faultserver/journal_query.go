@@ -1,0 +1,194 @@
+package faultserver
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Requests returns a copy of every request's record, in the order in which
+// their heads were read.
+func (j *Journal) Requests() []RequestRecord {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := make([]RequestRecord, len(j.requests))
+	for i, row := range j.requests {
+		all[i] = row.RequestRecord
+	}
+	return all
+}
+
+// Conns returns a copy of every connection's record, in the order of
+// acceptance.
+func (j *Journal) Conns() []ConnRecord {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := make([]ConnRecord, len(j.conns))
+	for i, row := range j.conns {
+		all[i] = row.ConnRecord
+	}
+	return all
+}
+
+// Executions returns how often the handler was called for each key. A key whose
+// requests never reached the handler is there with 0.
+func (j *Journal) Executions() map[string]int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.executionsLocked(nil)
+}
+
+func (j *Journal) executionsLocked(methods []string) map[string]int {
+	times := make(map[string]int)
+	for _, row := range j.requests {
+		if len(methods) == 0 || slices.Contains(methods, row.Method) {
+			times[row.Key] += row.Executed
+		}
+	}
+	return times
+}
+
+// ExecutedTwice returns, sorted, the keys for which the handler was called more
+// than once, counting only requests with one of the methods if any are given.
+// Without keys of their own two equal requests, such as two GETs of one path,
+// count as one that was executed twice; see Warnings.
+func (j *Journal) ExecutedTwice(methods ...string) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	times := j.executionsLocked(methods)
+	maps.DeleteFunc(times, func(_ string, n int) bool { return n < 2 })
+	return slices.Sorted(maps.Keys(times))
+}
+
+// AssertNoneExecutedTwice fails the test if ExecutedTwice finds a key, and
+// shows every attempt of the first ones.
+func (j *Journal) AssertNoneExecutedTwice(t TB, methods ...string) {
+	t.Helper()
+	twice := j.ExecutedTwice(methods...)
+	if len(twice) == 0 {
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "faultserver: %d requests were executed more than once:", len(twice))
+	for i, key := range twice {
+		if i == 5 {
+			b.WriteString("\n  ...")
+			break
+		}
+		fmt.Fprintf(&b, "\n  key %q:", key)
+		for _, r := range j.Requests() {
+			if r.Key == key {
+				fmt.Fprintf(&b, "\n    %s %s on connection %d, request %d of it: %v, faults %v",
+					r.Method, r.Path, r.Conn, r.NthOnConn, r.Phase, r.Faults)
+			}
+		}
+	}
+	for _, w := range j.Warnings() {
+		fmt.Fprintf(&b, "\n  note: %s", w)
+	}
+	t.Errorf("%s", b.String())
+}
+
+// Warnings returns what makes the journal's counts less certain than they look,
+// and the handler's panics.
+func (j *Journal) Warnings() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var warnings []string
+	derived := 0
+	for _, row := range j.requests {
+		if row.KeyDerived {
+			derived++
+		}
+	}
+	if derived > 0 {
+		warnings = append(warnings, fmt.Sprintf(
+			"%d of %d requests had neither an Idempotency-Key nor an X-Fault-Key header: their key is made of method, "+
+				"target and body, so that equal requests count as one", derived, len(j.requests)))
+	}
+	return append(warnings, j.panics...)
+}
+
+// Summary returns a few lines for a person: counts of connections by how and
+// why they ended, and of requests by how far they came and what struck them.
+func (j *Journal) Summary() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ends, phases, struck := map[string]int{}, map[Phase]int{}, map[Kind]int{}
+	for _, c := range j.conns {
+		end := c.ClosedBy.String()
+		if c.Reason != NoReason {
+			end += " (" + c.Reason.String()
+			if c.Fault != 0 {
+				end += " " + c.Fault.String()
+			}
+			end += ")"
+		}
+		ends[end]++
+	}
+	executed := 0
+	for _, r := range j.requests {
+		phases[r.Phase]++
+		executed += r.Executed
+		for _, k := range r.Faults {
+			struck[k]++
+		}
+	}
+	times := j.executionsLocked(nil)
+	maps.DeleteFunc(times, func(_ string, n int) bool { return n < 2 })
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d connections%s\n", len(j.conns), counts(ends))
+	fmt.Fprintf(&b, "%d requests, %d executions, %d keys executed more than once%s\n",
+		len(j.requests), executed, len(times), counts(phases))
+	if len(struck) > 0 {
+		fmt.Fprintf(&b, "faults%s\n", counts(struck))
+	}
+	return b.String()
+}
+
+func counts[K cmp.Ordered](m map[K]int) string {
+	var b strings.Builder
+	for i, k := range slices.Sorted(maps.Keys(m)) {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%s%d %v", sep, m[k], k)
+	}
+	return b.String()
+}
+
+// Reset forgets all requests and all connections that have ended. Requests that
+// are running are forgotten too.
+func (j *Journal) Reset() {
+	j.change(func() {
+		j.conns = slices.DeleteFunc(j.conns, func(c *connRow) bool { return c.ClosedBy != StillOpen })
+		j.requests, j.panics = nil, nil
+	})
+}
+
+// Wait blocks until done returns true, asking it again whenever the journal
+// changes, or until the context ends, whose error it then returns. done may
+// call the journal's other methods.
+func (j *Journal) Wait(ctx context.Context, done func() bool) error {
+	for {
+		j.mu.Lock()
+		if j.changed == nil {
+			j.changed = make(chan struct{})
+		}
+		changed := j.changed
+		j.mu.Unlock()
+		if done() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package faultserver
+
+import (
+	"io"
+	"net/http"
+	"sync"
+)
+
+// requestBody is the body as the handler reads it: it counts and hashes for the
+// journal, asks for the body if the client waits to be asked (Expect:
+// 100-continue), and breaks off if a fault says so.
+type requestBody struct {
+	x    *exchange
+	src  io.ReadCloser
+	none bool // there is no body at all
+
+	mu      sync.Mutex // guards what follows
+	ask     func()     // sends 100 Continue; nil if nobody waits for it, or after
+	n       int64
+	hash    uint64
+	left    int64 // until the cut; negative: no cut
+	ended   bool  // io.EOF was seen
+	sealed  bool  // the journal knows the final count
+	readErr error
+}
+
+func newRequestBody(x *exchange, src io.ReadCloser) *requestBody {
+	return &requestBody{x: x, src: src, none: src == http.NoBody, hash: bodyHashSeed, left: -1}
+}
+
+// onFirstRead makes the first Read call ask.
+func (b *requestBody) onFirstRead(ask func()) { b.ask = ask }
+
+// cutAfter makes reads fail after n more bytes.
+func (b *requestBody) cutAfter(n int64) { b.left = n }
+
+// awaited reports whether the client still waits to be asked for the body.
+func (b *requestBody) awaited() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ask != nil
+}
+
+// Read does not hold the lock while it waits for the client: a handler may
+// return while something it started still reads.
+func (b *requestBody) Read(p []byte) (int, error) {
+	if b.none {
+		return 0, io.EOF
+	}
+	b.mu.Lock()
+	if b.readErr == nil && b.left == 0 {
+		b.readErr = io.ErrUnexpectedEOF
+	}
+	if err := b.readErr; err != nil {
+		b.mu.Unlock()
+		return 0, err
+	}
+	ask := b.ask
+	b.ask = nil
+	if b.left > 0 && int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	b.mu.Unlock()
+
+	if ask != nil {
+		ask()
+	}
+	n, err := b.src.Read(p)
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.n += int64(n)
+	if b.left > 0 {
+		b.left -= int64(n)
+	}
+	if b.x.row.KeyDerived {
+		b.hash = hashMore(b.hash, p[:n])
+	}
+	b.readErr = err
+	if err == io.EOF {
+		b.ended = true
+		b.sealLocked()
+	}
+	return n, err
+}
+
+// Close leaves the rest unread; it is dealt with after the handler.
+func (b *requestBody) Close() error { return nil }
+
+// complete reports whether the body was read to its end.
+func (b *requestBody) complete() bool {
+	if b.none {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ended
+}
+
+// seal tells the journal what was read.
+func (b *requestBody) seal() {
+	if b.none {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sealLocked()
+}
+
+func (b *requestBody) sealLocked() {
+	if !b.sealed {
+		b.sealed = true
+		b.x.c.srv.journal.bodyRead(b.x.row, b.n, b.hash, b.ended)
+	}
+}

@@ -1,0 +1,202 @@
+package idlewise
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Toggle is a yes or no that can also be left to be inherited.
+type Toggle int8
+
+// The values of a Toggle.
+const (
+	Inherit Toggle = iota // as in Policies.Default, or else the default
+	On
+	Off
+)
+
+// String returns "inherit", "on" or "off".
+func (t Toggle) String() string {
+	switch t {
+	case Inherit:
+		return "inherit"
+	case On:
+		return "on"
+	case Off:
+		return "off"
+	}
+	return fmt.Sprintf("Toggle(%d)", int8(t))
+}
+
+// A Policy says how the connections to an upstream are kept.
+//
+// The zero value of a field means the value in Policies.Default, and there
+// the default given below. A negative value means off. Durations under a
+// millisecond are refused: they are a unit forgotten.
+type Policy struct {
+	// ServerKeepAlive is the server's idle timeout, where the operator knows
+	// it: the time after which the server closes a connection without
+	// requests. It is the true timeout, not a safe one; IdleMargin is
+	// subtracted from it. It wins over what the server announces.
+	//
+	// Default: what the server announces in Keep-Alive, or unknown.
+	ServerKeepAlive time.Duration
+
+	// MaxIdleTime is the longest a connection may be idle, whatever the
+	// server allows. Unlike ServerKeepAlive it is taken as it is, without a
+	// margin. Off: no limit.
+	//
+	// Default: 90 s, or the Base's IdleConnTimeout.
+	MaxIdleTime time.Duration
+
+	// IdleMargin is how long before the server's idle timeout a connection
+	// is retired. Off: no margin, for tests.
+	//
+	// Default: automatic, from the timeout T and the round-trip time:
+	// max(1.25 RTT + 10 ms, min(20 % of T, max(250 ms, 1 % of T))).
+	IdleMargin time.Duration
+
+	// Hint says whether Keep-Alive: timeout=N and max=N in HTTP/1 responses
+	// are believed. Values above an hour are taken as an hour; what cannot
+	// be parsed is ignored.
+	//
+	// Default: On.
+	Hint Toggle
+
+	// ElicitHint adds Connection: keep-alive to HTTP/1.1 requests that have
+	// no Connection header. It is redundant in HTTP/1.1, but Apache httpd
+	// and Tomcat announce their timeout only to clients that send it.
+	//
+	// Default: Off.
+	ElicitHint Toggle
+
+	// MaxConnAge is the longest a connection is used for new requests,
+	// counted from its dial and varied by ±10 % per connection so that
+	// connections opened together do not end together. It makes clients
+	// notice DNS changes and new instances. Off: no limit.
+	//
+	// Default: 10 min.
+	MaxConnAge time.Duration
+
+	// MaxRequestsPerConn is how many requests a connection is used for.
+	//
+	// Default: off, no limit.
+	MaxRequestsPerConn int
+
+	// MaxConns is how many connections may be open at a time: dialing, busy
+	// and idle ones. Callers beyond it wait in the order in which they
+	// came, until a connection is free or their context ends.
+	//
+	// Default: off, no limit, or the Base's MaxConnsPerHost.
+	MaxConns int
+
+	// MaxIdleConns is how many connections are kept while idle; beyond it,
+	// the one idle for longest is closed. Off: no limit but the
+	// transport-wide Config.MaxIdleConns.
+	//
+	// Default: 100, or the Base's MaxIdleConnsPerHost where that is larger.
+	MaxIdleConns int
+
+	// MinIdleConns is how many idle connections are kept ready while the
+	// upstream is in use, that is until MaxIdleTime (or 90 s, where that is
+	// off) after its last request.
+	//
+	// Default: off.
+	MinIdleConns int
+}
+
+// The defaults of Policy's fields.
+const (
+	defaultMaxIdleTime  = 90 * time.Second
+	defaultMaxConnAge   = 10 * time.Minute
+	defaultMaxIdleConns = 100
+)
+
+var defaultPolicy = Policy{
+	MaxIdleTime:        defaultMaxIdleTime,
+	Hint:               On,
+	ElicitHint:         Off,
+	MaxConnAge:         defaultMaxConnAge,
+	MaxRequestsPerConn: -1,
+	MaxConns:           -1,
+	MaxIdleConns:       defaultMaxIdleConns,
+	MinIdleConns:       -1,
+}
+
+// inherit fills p's zero fields from parent.
+func (p Policy) inherit(parent Policy) Policy {
+	fill(&p.ServerKeepAlive, parent.ServerKeepAlive)
+	fill(&p.MaxIdleTime, parent.MaxIdleTime)
+	fill(&p.IdleMargin, parent.IdleMargin)
+	fill(&p.Hint, parent.Hint)
+	fill(&p.ElicitHint, parent.ElicitHint)
+	fill(&p.MaxConnAge, parent.MaxConnAge)
+	fill(&p.MaxRequestsPerConn, parent.MaxRequestsPerConn)
+	fill(&p.MaxConns, parent.MaxConns)
+	fill(&p.MaxIdleConns, parent.MaxIdleConns)
+	fill(&p.MinIdleConns, parent.MinIdleConns)
+	return p
+}
+
+func fill[T comparable](field *T, parent T) {
+	var zero T
+	if *field == zero {
+		*field = parent
+	}
+}
+
+// over reports whether n breaks the limit; a limit that is not positive is off.
+func over[N int | time.Duration](n, limit N) bool { return limit > 0 && n > limit }
+
+// durationFields lists the durations of a Policy by name, for validation.
+func (p *Policy) durationFields() []durationField {
+	return []durationField{
+		{"ServerKeepAlive", p.ServerKeepAlive},
+		{"MaxIdleTime", p.MaxIdleTime},
+		{"IdleMargin", p.IdleMargin},
+		{"MaxConnAge", p.MaxConnAge},
+	}
+}
+
+type durationField struct {
+	name  string
+	value time.Duration
+}
+
+type toggleField struct {
+	name  string
+	value Toggle
+}
+
+// mistakesAlone reports what is wrong with p whatever it inherits. path names
+// p in the messages.
+func (p *Policy) mistakesAlone(path string) []error {
+	var errs []error
+	for _, f := range p.durationFields() {
+		if f.value > 0 && f.value < time.Millisecond {
+			errs = append(errs, fmt.Errorf("%s.%s: %v is under a millisecond; is the unit missing, as in %d * time.Second?", path, f.name, f.value, int64(f.value)))
+		}
+	}
+	for _, f := range []toggleField{{"Hint", p.Hint}, {"ElicitHint", p.ElicitHint}} {
+		if f.value < Inherit || f.value > Off {
+			errs = append(errs, fmt.Errorf("%s.%s: %v is none of idlewise.Inherit, On and Off; use one of them", path, f.name, f.value))
+		}
+	}
+	return errs
+}
+
+// contradictions reports what is wrong with p, a policy with everything
+// inherited filled in.
+func (p *Policy) contradictions(path string) []error {
+	var errs []error
+	if p.MaxConns > 0 && p.MinIdleConns > p.MaxConns {
+		errs = append(errs, fmt.Errorf("%s.MinIdleConns: %d is more than MaxConns allows, %d; lower MinIdleConns or raise MaxConns", path, p.MinIdleConns, p.MaxConns))
+	}
+	if p.MaxIdleConns > 0 && p.MinIdleConns > p.MaxIdleConns {
+		errs = append(errs, fmt.Errorf("%s.MinIdleConns: %d is more than MaxIdleConns allows, %d; lower MinIdleConns or raise MaxIdleConns", path, p.MinIdleConns, p.MaxIdleConns))
+	}
+	if p.ServerKeepAlive > 0 && p.IdleMargin >= p.ServerKeepAlive {
+		errs = append(errs, fmt.Errorf("%s.IdleMargin: %v leaves nothing of ServerKeepAlive, %v, so that no connection would ever be reused; lower it, or set DisableKeepAlives on the Base if that is meant", path, p.IdleMargin, p.ServerKeepAlive))
+	}
+	return errs
+}

@@ -1,0 +1,443 @@
+package idlewise
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A pool holds the connections to one upstream, the callers that wait for
+// one, and the dials under way.
+type pool struct {
+	u *upstream // assigned once
+
+	// idleCount mirrors nIdle, and idleFrom oldest.idleSince (Unix
+	// nanoseconds, 0 if none is idle), for the transport-wide cap.
+	idleCount atomic.Int64
+	idleFrom  atomic.Int64
+
+	// mu guards everything below and the fields of conns and waiters that
+	// say so. Nothing of net/http is called while it is held but the Err of
+	// an HTTP/1 ClientConn, and nothing of the program's; so it may be taken
+	// under locks of net/http.
+	mu     sync.Mutex
+	closed bool // no connection is handed out or kept
+
+	newest, oldest *conn // idle connections by idleSince
+	nIdle          int
+	first, last    *conn   // all connections in the pool, by age
+	nConns         int     // their number
+	shared         []*conn // the HTTP/2 ones among them
+
+	open    int // sockets that are or may be open, dials included
+	dialing int
+	dials   []*dial
+	waiters waiterQueue
+	multi   bool // the last connection negotiated HTTP/2
+	known   bool // whether there was a last connection
+
+	timer    *time.Timer
+	timerAt  time.Time // when it fires; zero: it is not running
+	lastUse  time.Time
+	lastLook time.Time // when idle HTTP/2 connections were last looked at
+
+	counts counts
+}
+
+// take returns an idle or shared connection for a request, or nil. A
+// connection that began before notBefore is not eligible. What must be
+// closed is added to doomed. An HTTP/1 connection it returns is the caller's.
+func (p *pool) takeLocked(now, notBefore time.Time, pol *Policy, doomed *doomedList) *conn {
+	for _, c := range p.shared {
+		if c.full || c.born.Before(notBefore) {
+			continue
+		}
+		why := c.spentLocked(now, pol)
+		if why == reasonNone && c.idle {
+			why = c.expiredLocked(now, pol)
+		}
+		if why != reasonNone {
+			c.ending = why
+			if c.idle {
+				p.removeLocked(c, why, doomed)
+				return p.takeLocked(now, notBefore, pol, doomed) // p.shared changed
+			}
+			continue
+		}
+		p.useLocked(c)
+		return c
+	}
+	for c := p.newest; c != nil; {
+		older := c.next
+		switch {
+		case c.h2 || c.born.Before(notBefore):
+		default:
+			why := c.expiredLocked(now, pol)
+			if why == reasonNone {
+				p.useLocked(c)
+				return c
+			}
+			p.removeLocked(c, why, doomed)
+		}
+		c = older
+	}
+	return nil
+}
+
+// useLocked hands c to a caller.
+func (p *pool) useLocked(c *conn) {
+	c.wasIdle = c.idle
+	if c.idle {
+		p.unidleLocked(c)
+	}
+	c.uses++
+	c.picks++
+	p.counts.requests++
+	if c.h2 {
+		c.streams++
+	} else {
+		c.enter(phaseBusy)
+	}
+}
+
+// unuseLocked takes back what useLocked counted: no request was sent.
+func (p *pool) unuseLocked(c *conn) {
+	c.uses--
+	p.counts.requests--
+}
+
+// keepLocked takes a free connection: it goes to the first caller that waits
+// for it, or becomes idle, or is closed because it must not be reused.
+func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
+	pol := p.u.policy()
+	why := c.spentLocked(now, pol)
+	if why == reasonNone && p.closed {
+		why = ClosedShutdown
+	}
+	if why == reasonNone {
+		c.limit = idleLimitFor(pol, c.hint.timeout, c.rtt)
+		wanted := c.uses == 0 && p.waiters.peek(c.born) != nil
+		if !wanted && c.limit.reached(c.idleAge(now)) {
+			why = ClosedIdleDeadline
+		}
+	}
+	if why != reasonNone {
+		p.removeLocked(c, why, doomed)
+		return
+	}
+	if !c.h2 {
+		if w := p.waiters.pop(c.born); w != nil {
+			p.useLocked(c)
+			w.deliver(c, nil)
+			return
+		}
+		c.enter(phaseIdle)
+	}
+	p.idleLocked(c, now)
+	if over(p.nIdle, pol.MaxIdleConns) {
+		p.removeLocked(p.oldest, ClosedPoolFull, doomed)
+	}
+}
+
+// idleLocked puts c at the new end of the idle list.
+func (p *pool) idleLocked(c *conn, now time.Time) {
+	c.idle = true
+	c.prev, c.next = nil, p.newest
+	if p.newest != nil {
+		p.newest.prev = c
+	} else {
+		p.oldest = c
+		p.idleFrom.Store(c.idleSince.UnixNano())
+	}
+	p.newest = c
+	p.nIdle++
+	p.idleCount.Store(int64(p.nIdle))
+	p.u.t.idleConns.Add(1)
+
+	c.due = time.Time{}
+	if c.limit.source != DeadlineNone {
+		c.due = c.idleSince.Add(c.limit.age)
+	}
+	if c.maxAge > 0 {
+		c.due = earlier(c.due, c.born.Add(c.maxAge))
+	}
+	p.scheduleLocked(c, now)
+	p.u.t.noteQuiet()
+}
+
+func (p *pool) unidleLocked(c *conn) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		p.newest = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		p.oldest = c.prev
+		from := int64(0)
+		if p.oldest != nil {
+			from = p.oldest.idleSince.UnixNano()
+		}
+		p.idleFrom.Store(from)
+	}
+	c.prev, c.next, c.idle = nil, nil, false
+	p.nIdle--
+	p.idleCount.Store(int64(p.nIdle))
+	p.u.t.idleConns.Add(-1)
+}
+
+// addLocked registers a connection that was just opened.
+func (p *pool) addLocked(c *conn) {
+	c.added = true
+	c.older = p.last
+	if p.last != nil {
+		p.last.newer = c
+	} else {
+		p.first = c
+	}
+	p.last = c
+	p.nConns++
+	if c.h2 {
+		p.shared = append(p.shared, c)
+	}
+	p.counts.opened++
+}
+
+// removeLocked takes c out of the pool, counts why, and adds it to the
+// connections to close. Its slot is free once its socket is closed.
+func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
+	if c.gone {
+		return
+	}
+	if c.idle {
+		p.unidleLocked(c)
+	}
+	c.gone = true
+	c.endOnShut = !c.h2 && c.phase() == phaseReturned
+	c.enter(phaseGone)
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		p.first = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		p.last = c.older
+	}
+	c.older, c.newer = nil, nil
+	p.nConns--
+	for i, other := range p.shared {
+		if other == c {
+			p.shared = append(p.shared[:i:i], p.shared[i+1:]...)
+			break
+		}
+	}
+	p.counts.closed[why]++
+	doomed.add(c)
+	p.u.t.noteQuiet()
+}
+
+// giveBack returns a connection whose response has ended, if it is still in
+// the given round, and reports whether it was.
+func (p *pool) giveBack(c *conn, round uint32) bool {
+	now := time.Now()
+	var doomed doomedList
+	p.mu.Lock()
+	ok := c.round.Load() == round && phase(round&3) == phaseReturned
+	if ok {
+		if c.tcp != nil {
+			c.tcp.rest()
+		}
+		c.ctx, c.cancel = nil, nil
+		c.idleSince = now
+		// The server's clock may have started when it had written the
+		// response, which can be long before it was read here.
+		if p.slowlyRead(c, now) {
+			c.idleSince = c.headerAt
+		}
+		p.keepLocked(c, now, &doomed)
+	}
+	p.mu.Unlock()
+	doomed.shut()
+	p.u.t.capIdle()
+	return ok
+}
+
+// slowlyRead reports whether reading the response took longer than half the
+// margin that its server's deadline leaves.
+func (p *pool) slowlyRead(c *conn, now time.Time) bool {
+	l := idleLimitFor(p.u.policy(), c.hint.timeout, c.rtt)
+	margin := l.margin
+	if l.server == 0 {
+		margin = unknownMargin
+	}
+	return elapsed(c.headerAt, now) > margin/2
+}
+
+// unknownMargin stands for the margin where no deadline of the server is known.
+const unknownMargin = 500 * time.Millisecond
+
+// putBack returns a connection that a caller got and did not use.
+func (p *pool) putBack(c *conn) {
+	var doomed doomedList
+	p.mu.Lock()
+	p.unuseLocked(c)
+	if !c.gone {
+		if c.tcp != nil {
+			c.tcp.stage.Store(int32(stageQuiet))
+		}
+		p.keepLocked(c, time.Now(), &doomed)
+	}
+	p.mu.Unlock()
+	doomed.shut()
+	if c.cc.Err() != nil {
+		// It died while it was the caller's, so that the hook left it alone.
+		c.settle()
+	}
+}
+
+// bury removes an HTTP/1 connection that net/http has closed, if it is still
+// in the given round, and reports whether it was.
+func (p *pool) bury(c *conn, round uint32, why CloseReason) bool {
+	var doomed doomedList
+	p.mu.Lock()
+	ok := c.round.Load() == round && !c.gone
+	if ok {
+		p.removeLocked(c, why, &doomed)
+	}
+	p.mu.Unlock()
+	doomed.shut()
+	return ok
+}
+
+// evictSiblings closes the idle connections that must be expected to be
+// closed by the server too, after a request met hit, which it had closed at
+// idle age age.
+//
+// Those to the same address that have idled as long are past the server's
+// deadline too. If the age is far below the deadline it was no deadline but a
+// restart, and every connection opened before is gone.
+func (p *pool) evictSiblings(hit *conn, age time.Duration, now time.Time) {
+	var doomed doomedList
+	p.mu.Lock()
+	l := idleLimitFor(p.u.policy(), hit.hint.timeout, hit.rtt)
+	restart := l.server > 0 && age < l.server/2
+	for c := p.oldest; c != nil; {
+		newer := c.prev
+		if c.peer == hit.peer && (restart || c.idleAge(now) >= age) {
+			p.removeLocked(c, ClosedSibling, &doomed)
+		}
+		c = newer
+	}
+	p.mu.Unlock()
+	doomed.shut()
+}
+
+// closeIdle closes every idle connection and cancels the dials that nobody
+// waits for any more.
+func (p *pool) closeIdle(why CloseReason) {
+	var doomed doomedList
+	p.mu.Lock()
+	for p.oldest != nil {
+		p.removeLocked(p.oldest, why, &doomed)
+	}
+	spare := p.dialing - p.waiters.n
+	for _, d := range p.dials {
+		if spare <= 0 {
+			break
+		}
+		if d.owner == nil || !d.owner.queued {
+			d.cancel()
+			spare--
+		}
+	}
+	p.mu.Unlock()
+	doomed.shut()
+}
+
+// shutNow closes everything at once; callers that wait get err.
+func (p *pool) shutNow(err error) {
+	var doomed doomedList
+	p.mu.Lock()
+	p.closed = true
+	for w := p.waiters.popAny(); w != nil; w = p.waiters.popAny() {
+		w.deliver(nil, err)
+	}
+	for p.first != nil {
+		p.removeLocked(p.first, ClosedShutdown, &doomed)
+	}
+	for _, d := range p.dials {
+		d.cancel()
+	}
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timerAt = time.Time{}
+	}
+	p.mu.Unlock()
+	doomed.shut()
+}
+
+// closeOldest closes the connection idle for longest, if there is one.
+func (p *pool) closeOldest() bool {
+	var doomed doomedList
+	p.mu.Lock()
+	c := p.oldest
+	if c != nil {
+		p.removeLocked(c, ClosedPoolFull, &doomed)
+	}
+	p.mu.Unlock()
+	doomed.shut()
+	return c != nil
+}
+
+// busy reports how many connections are neither idle nor closed.
+func (p *pool) busy() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nConns - p.nIdle
+}
+
+// A doomedList collects connections under pool.mu that are closed after it
+// was released. The zero value is empty.
+type doomedList struct{ head *conn }
+
+func (d *doomedList) add(c *conn) { c.doomed, d.head = d.head, c }
+
+// shut closes the connections. Over TLS this may take 5 s if the peer has
+// vanished, since crypto/tls tries to say goodbye: that must not keep a
+// request waiting.
+func (d *doomedList) shut() {
+	for c := d.head; c != nil; {
+		next := c.doomed
+		c.doomed = nil
+		if c.endOnShut && c.cancel != nil {
+			defer c.cancel() // after the close, lest it looks like a canceled request
+		}
+		if c.pool.u.key.scheme == "https" && c.cc.Err() == nil {
+			go c.shut()
+		} else {
+			c.shut()
+		}
+		c = next
+	}
+	d.head = nil
+}
+
+// jittered varies d by ±10 %.
+func jittered(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
+}
+
+// earlier returns the earlier of two times, of which zero means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

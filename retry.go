@@ -1,0 +1,247 @@
+package idlewise
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+)
+
+const (
+	// maxProvenResends bounds the resends of a request that is proven not
+	// to have been processed. Each is on a connection opened after the
+	// previous attempt failed, so that a second one is already unlikely.
+	maxProvenResends = 3
+
+	// maxUnknownResends: an automatic retry should not itself be retried
+	// (RFC 9110 §9.2.2).
+	maxUnknownResends = 1
+
+	// The wait before a resend's dial is tried again: full jitter up to
+	// redialWait·2ⁿ.
+	redialWait = 50 * time.Millisecond
+)
+
+// A call is one request's way through its attempts.
+type call struct {
+	u    *upstream
+	req  *http.Request
+	opt  options
+	body payload
+
+	past    []Attempt // those that failed
+	unknown int       // resends whose evidence was unknown
+}
+
+// roundTrip sends req, and sends it again when its connection turns out to
+// have been closed and that is safe.
+func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
+	if u.t.ending.Load() {
+		closeBody(req)
+		return nil, ErrClosed
+	}
+	ctx := req.Context()
+	c := call{u: u, req: req, opt: optionsOf(ctx), body: newPayload(req)}
+	hooks := traced{httptrace.ContextClientTrace(ctx), c.opt.trace}
+	elicit := u.policy().ElicitHint == On
+
+	now := time.Now()
+	var notBefore time.Time
+	if c.opt.fresh {
+		notBefore = now
+	}
+	for number := 1; ; number++ {
+		l, err := c.connect(hooks.ht, now, notBefore)
+		if err != nil {
+			c.body.close()
+			return nil, err
+		}
+		hooks.start(&l, number)
+		out := l.send(req, &c.body, elicit)
+		if out.evidence == NoEvidence {
+			hooks.done(&l, number, out, false)
+			return c.finish(out)
+		}
+
+		// The connection failed under the request.
+		now = time.Now()
+		why := c.obstacle(&l, out)
+		hooks.done(&l, number, out, why == "")
+		c.learn(&l, out.evidence, now, why == "")
+		if why != "" {
+			return c.giveUp(&l, number, out, why)
+		}
+		if out.resp != nil {
+			out.resp.Body.Close()
+		}
+		c.past = append(c.past, l.record(number, out, true))
+		if out.evidence == Unknown {
+			c.unknown++
+		}
+		if err := c.body.rewind(out.over); err != nil {
+			return nil, judged(c.past, err, out.evidence, "not repeated (GetBody failed)")
+		}
+		notBefore = now
+	}
+}
+
+// connect gets a connection. A first attempt's error is as net/http gives it;
+// a resend's dial is tried again within the resend's own limits.
+func (c *call) connect(ht *httptrace.ClientTrace, now, notBefore time.Time) (lease, error) {
+	for dials := 0; ; dials++ {
+		if len(c.past) > 0 {
+			if err := canceled(c.req); err != nil {
+				return lease{}, err
+			}
+		}
+		traceGetConn(ht, c.u.dialTo)
+		l, err := c.u.pool.acquire(c.req, now, notBefore)
+		switch {
+		case err == nil, len(c.past) == 0:
+			return l, err
+		case err == ErrClosed, canceled(c.req) != nil:
+			return l, err
+		case dials+1 >= maxProvenResends:
+			last := c.past[len(c.past)-1]
+			return l, judged(c.past, err, last.Evidence, notDialed)
+		}
+		if err := c.sleep(rand.N(redialWait << dials)); err != nil {
+			return lease{}, err
+		}
+		now = time.Now()
+	}
+}
+
+// sleep waits, or ends early with the request's cancellation.
+func (c *call) sleep(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-c.req.Context().Done():
+	case <-c.req.Cancel:
+	}
+	return canceled(c.req)
+}
+
+// finish returns what an attempt brought whose connection did not fail.
+func (c *call) finish(out outcome) (*http.Response, error) {
+	if out.err == nil {
+		c.body.leave()
+		return out.resp, nil
+	}
+	c.body.close()
+	if c.u.t.ending.Load() && isClosedByUs(out.err) {
+		return nil, errors.Join(ErrClosed, out.err)
+	}
+	return nil, out.err
+}
+
+// giveUp returns what the last attempt brought: a response that says as much,
+// or the error.
+func (c *call) giveUp(l *lease, number int, out outcome, why string) (*http.Response, error) {
+	if out.resp != nil {
+		c.body.leave()
+		return out.resp, nil
+	}
+	c.body.close()
+	if why == notJudged && len(c.past) == 0 {
+		return nil, out.err
+	}
+	if why == notJudged {
+		why = notAgain
+	}
+	return nil, judged(append(c.past, l.record(number, out, false)), out.err, out.evidence, why)
+}
+
+// notJudged is the obstacle of failures that idlewise has nothing to say
+// about: the connection was new, or part of a response came.
+const notJudged = "-"
+
+// obstacle says why the request must not be sent again, or "".
+//
+// This is where promise P1 is kept: a request that is not idempotent passes
+// only if no server application can have processed it.
+func (c *call) obstacle(l *lease, out outcome) string {
+	switch out.evidence {
+	case Unsent, Refused:
+		if len(c.past) >= maxProvenResends {
+			return notAgain
+		}
+	case Unknown:
+		switch {
+		case !l.reused || c.unknown >= maxUnknownResends:
+			return notJudged
+		case !isIdempotent(c.req, c.opt):
+			return notIdempotent
+		case c.opt.noRetry:
+			return notAllowed
+		}
+	default:
+		return notJudged
+	}
+	if out.evidence == Refused && c.opt.noRetry {
+		return notAllowed // it was on the wire once
+	}
+	if !c.body.replayable(out.over) {
+		return notReplayable
+	}
+	if canceled(c.req) != nil {
+		return notJudged
+	}
+	return ""
+}
+
+// learn counts a stale hit and draws the conclusions for other connections.
+func (c *call) learn(l *lease, ev Evidence, now time.Time, resent bool) {
+	p := &c.u.pool
+	p.mu.Lock()
+	p.counts.evidence[ev]++
+	if resent {
+		p.counts.resent[ev]++
+	}
+	stale := l.reused && (ev == Unsent || ev == Unknown)
+	if stale {
+		if isIdempotent(c.req, c.opt) {
+			p.counts.staleIdempotent++
+		} else {
+			p.counts.staleOther++
+		}
+	}
+	p.mu.Unlock()
+	if stale && !l.c.h2 {
+		p.evictSiblings(l.c, l.idleAge, now)
+	}
+}
+
+// isClosedByUs reports whether a connection failed because this side closed it.
+func isClosedByUs(err error) bool {
+	text := err.Error()
+	return text == "ClientConn closed" || text == "http2: client connection force closed via ClientConn.Close"
+}
+
+var _ io.Closer = (*Transport)(nil)
+
+// isIdempotent reports whether executing req twice does no harm: by the
+// caller's word, by a key by which the server recognizes it, or by its method
+// (RFC 9110 §9.2.2, and QUERY by RFC 10008).
+//
+// As in net/http, a key header without values counts and is not sent.
+func isIdempotent(req *http.Request, o options) bool {
+	switch o.idempotency {
+	case vouchIdempotent:
+		return true
+	case vouchNotIdempotent:
+		return false
+	}
+	switch req.Method {
+	case "", "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY":
+		return true
+	}
+	_, key := req.Header["Idempotency-Key"]
+	_, xKey := req.Header["X-Idempotency-Key"]
+	return key || xKey
+}

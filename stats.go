@@ -1,0 +1,152 @@
+package idlewise
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// counts are what a pool counts; guarded by its mu.
+type counts struct {
+	requests        uint64
+	opened          uint64
+	dialErrors      uint64
+	waits           uint64
+	closed          [closeReasons]uint64
+	evidence        [evidenceKinds]uint64
+	resent          [evidenceKinds]uint64
+	staleIdempotent uint64
+	staleOther      uint64
+}
+
+func (c *counts) add(o *counts) {
+	c.requests += o.requests
+	c.opened += o.opened
+	c.dialErrors += o.dialErrors
+	c.waits += o.waits
+	for i := range c.closed {
+		c.closed[i] += o.closed[i]
+	}
+	for i := range c.evidence {
+		c.evidence[i] += o.evidence[i]
+		c.resent[i] += o.resent[i]
+	}
+	c.staleIdempotent += o.staleIdempotent
+	c.staleOther += o.staleOther
+}
+
+// Counters count what happened since the Transport, or the upstream's record,
+// was made. They only grow.
+type Counters struct {
+	Requests   uint64 `json:"requests"`    // attempts that got a connection
+	Opened     uint64 `json:"opened"`      // connections
+	DialErrors uint64 `json:"dial_errors"` // dials that failed
+	Waits      uint64 `json:"waits"`       // requests that found no free connection
+
+	// Closed counts connections that left the pool, by reason.
+	Closed map[CloseReason]uint64 `json:"closed"`
+
+	// Failed counts attempts whose connection failed, by what is known about
+	// the request's delivery; Resent those of them that were sent again.
+	Failed map[Evidence]uint64 `json:"failed"`
+	Resent map[Evidence]uint64 `json:"resent"`
+
+	// StaleIdempotent and StaleOther count requests that met a reused
+	// connection which the server had closed.
+	StaleIdempotent uint64 `json:"stale_idempotent"`
+	StaleOther      uint64 `json:"stale_other"`
+}
+
+func (c *counts) export() Counters {
+	out := Counters{
+		Requests: c.requests, Opened: c.opened, DialErrors: c.dialErrors, Waits: c.waits,
+		Closed: make(map[CloseReason]uint64), Failed: make(map[Evidence]uint64), Resent: make(map[Evidence]uint64),
+		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther,
+	}
+	for i, n := range c.closed {
+		if n > 0 {
+			out.Closed[CloseReason(i)] = n
+		}
+	}
+	for i, n := range c.evidence {
+		if n > 0 {
+			out.Failed[Evidence(i)] = n
+		}
+	}
+	for i, n := range c.resent {
+		if n > 0 {
+			out.Resent[Evidence(i)] = n
+		}
+	}
+	return out
+}
+
+// Stats is a snapshot of a Transport. Each upstream's part is consistent in
+// itself; the whole is not taken at one instant.
+type Stats struct {
+	// Total counts for all upstreams, those that were forgotten included.
+	Total Counters `json:"total"`
+
+	// Upstreams are those remembered, by name.
+	Upstreams []UpstreamStats `json:"upstreams"`
+}
+
+// UpstreamStats is a snapshot of one upstream.
+type UpstreamStats struct {
+	Name    string `json:"name"`    // such as "https://api.example.com:443", and the proxy
+	Pattern string `json:"pattern"` // of the policy in force, "" for the default
+
+	Open     int `json:"open"`      // connections whose socket is open or being dialed
+	Dialing  int `json:"dialing"`   // of these, those being dialed
+	Idle     int `json:"idle"`      // of these, those without a request
+	Waiting  int `json:"waiting"`   // requests that wait for a connection
+	InFlight int `json:"in_flight"` // calls of RoundTrip that have not returned
+
+	Counters
+}
+
+// Stats returns a snapshot. It may be called at any time and by any number of
+// callers; it costs the requests to an upstream one short lock.
+func (t *Transport) Stats() Stats {
+	if t.ready() != nil {
+		return Stats{}
+	}
+	var total counts
+	var s Stats
+	// Under the registry's lock, lest a record that is dropped meanwhile is
+	// counted twice or not at all.
+	t.registry.mu.RLock()
+	defer t.registry.mu.RUnlock()
+	total.add(&t.registry.past)
+	for _, u := range t.registry.upstreams {
+		p := &u.pool
+		p.mu.Lock()
+		us := UpstreamStats{
+			Name: u.name, Pattern: u.pattern,
+			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Waiting: p.waiters.n,
+			InFlight: int(u.inFlight.Load()),
+		}
+		c := p.counts
+		p.mu.Unlock()
+		us.Counters = c.export()
+		total.add(&c)
+		s.Upstreams = append(s.Upstreams, us)
+	}
+	slices.SortFunc(s.Upstreams, func(a, b UpstreamStats) int { return cmp.Compare(a.Name, b.Name) })
+	s.Total = total.export()
+	return s
+}
+
+// A ConnInfo describes a pooled connection.
+type ConnInfo struct {
+	ID       uint64        `json:"id"`
+	Local    string        `json:"local"`
+	Remote   string        `json:"remote"`
+	Proto    string        `json:"proto"` // "HTTP/1" or "HTTP/2"
+	Age      time.Duration `json:"age_ns"`
+	Requests int           `json:"requests"`
+	RTT      time.Duration `json:"rtt_ns"` // as measured when it was dialed, 0 if unknown
+	Idle     bool          `json:"idle"`
+	IdleAge  time.Duration `json:"idle_age_ns"`  // while idle
+	RetireAt time.Duration `json:"retire_at_ns"` // the idle age at which it is retired, while idle; 0 if never
+}

@@ -1,0 +1,249 @@
+package idlewise
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// errUnsolicited is what the read loop gets instead of bytes that no request
+// asked for.
+var errUnsolicited = errors.New("idlewise: the server sent data that no request had asked for")
+
+// A stage says what the bytes on an HTTP/1 connection can belong to.
+type stage int32
+
+const (
+	// stageSetup: dialing, proxy and TLS handshakes; nothing is judged.
+	// HTTP/2 connections stay in it, since there unread data is normal.
+	stageSetup stage = iota
+	// stageQuiet: no request is in flight.
+	stageQuiet
+	// stageArmed: a request was announced to net/http, no byte of it written.
+	stageArmed
+	// stageBegun: a write of the request was begun.
+	stageBegun
+)
+
+// An ending says how the peer, or we, ended a connection.
+type ending int32
+
+const (
+	endNone ending = iota
+	endFIN
+	endRST
+	endOther
+)
+
+// A tracked connection lies under net/http's ClientConn, and under TLS. It
+// notices what ClientConn does not tell: whether any byte of a request was
+// written, whether bytes came that no request asked for, how the connection
+// ended, and when its socket is really closed.
+//
+// It adds no system call and takes no lock on the way of a request.
+type tracked struct {
+	net.Conn
+
+	// onClose is assigned before the connection is used. It runs once, after
+	// the socket was closed, perhaps under locks of net/http.
+	onClose func()
+
+	plain  bool // no TLS above; assigned before stage leaves stageSetup
+	isTCP  bool // Conn is exactly a *net.TCPConn, whose counts can be trusted
+	stage  atomic.Int32
+	reused atomic.Bool // a response was received on it
+
+	inRead  atomic.Bool                   // a Read is entered and has not returned
+	waiting atomic.Pointer[chan struct{}] // closed when a Read is entered, or at Close
+
+	sent atomic.Int64 // bytes accepted for writing since arm
+	got  atomic.Int64 // bytes read since the request was begun
+
+	tainted atomic.Bool  // TLS records came while nothing was asked for
+	end     atomic.Int32 // ending, the first that was seen
+	closed  sync.Once
+	gone    atomic.Bool
+}
+
+// track wraps c. The result implements CloseWrite and CloseRead, which an
+// upgraded connection is asked for, and ReadFrom, which sendfile needs, only
+// where c does.
+func track(c net.Conn) (net.Conn, *tracked) {
+	t := &tracked{Conn: c}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		t.isTCP = true
+		return &trackedTCP{t, tcp}, t
+	}
+	if hc, ok := c.(halfCloser); ok {
+		return &trackedHalfCloser{t, hc}, t
+	}
+	return t, t
+}
+
+type halfCloser interface{ CloseWrite() error }
+
+type trackedHalfCloser struct {
+	*tracked
+	half halfCloser
+}
+
+func (t *trackedHalfCloser) CloseWrite() error { return t.half.CloseWrite() }
+
+type trackedTCP struct {
+	*tracked
+	tcp *net.TCPConn
+}
+
+func (t *trackedTCP) CloseWrite() error { return t.tcp.CloseWrite() }
+func (t *trackedTCP) CloseRead() error  { return t.tcp.CloseRead() }
+
+func (t *trackedTCP) SyscallConn() (syscall.RawConn, error) { return t.tcp.SyscallConn() }
+
+func (t *trackedTCP) ReadFrom(r io.Reader) (int64, error) {
+	t.begin()
+	n, err := t.tcp.ReadFrom(r)
+	t.sent.Add(n)
+	t.note(err)
+	return n, err
+}
+
+func (t *tracked) Write(p []byte) (int, error) {
+	t.begin()
+	n, err := t.Conn.Write(p)
+	t.sent.Add(int64(n))
+	t.note(err)
+	return n, err
+}
+
+// begin marks the request as begun, before the system call: from then on it
+// may have been delivered, whatever the call returns.
+func (t *tracked) begin() {
+	if stage(t.stage.Load()) == stageArmed {
+		t.stage.CompareAndSwap(int32(stageArmed), int32(stageBegun))
+	}
+}
+
+func (t *tracked) Read(p []byte) (int, error) {
+	t.inRead.Store(true)
+	if t.waiting.Load() != nil {
+		t.wake()
+	}
+	n, err := t.Conn.Read(p)
+	t.inRead.Store(false)
+	if n > 0 && !t.asked(n) {
+		return 0, errUnsolicited
+	}
+	t.note(err)
+	return n, err
+}
+
+// asked reports whether n bytes that were read may be passed on.
+func (t *tracked) asked(n int) bool {
+	now := stage(t.stage.Load())
+	switch {
+	case now == stageSetup:
+		return true
+	case now == stageBegun:
+		t.got.Add(int64(n))
+		return true
+	case !t.plain && !t.reused.Load():
+		return true // a session ticket follows the handshake when it likes
+	}
+	t.tainted.Store(true)
+	if now == stageQuiet && stage(t.stage.Load()) == stageQuiet {
+		// net/http closes a connection that speaks unasked. If a request was
+		// armed meanwhile, either this sees it, or arm sees the taint.
+		return true
+	}
+	// Trap: net/http takes bytes that came after a request was announced for
+	// its response, though nothing of it was written.
+	return false
+}
+
+// note remembers how the connection ended, by what an I/O call returned.
+func (t *tracked) note(err error) {
+	if err == nil {
+		return
+	}
+	how := endOther
+	switch {
+	case err == io.EOF:
+		how = endFIN
+	case isReset(err):
+		how = endRST
+	case t.gone.Load():
+		return // we closed it
+	}
+	t.end.CompareAndSwap(int32(endNone), int32(how))
+}
+
+func (t *tracked) ended() ending { return ending(t.end.Load()) }
+
+// Close closes the socket. Only the first call has an effect.
+func (t *tracked) Close() error {
+	err := net.ErrClosed
+	t.closed.Do(func() {
+		t.gone.Store(true)
+		err = t.Conn.Close()
+		t.wake()
+		if t.onClose != nil {
+			t.onClose()
+		}
+	})
+	return err
+}
+
+func (t *tracked) wake() {
+	if ch := t.waiting.Swap(nil); ch != nil {
+		close(*ch)
+	}
+}
+
+// awaitQuiet waits until the read loop has nothing left of the previous
+// response and is back in Read, where unasked bytes are noticed.
+//
+// A connection becomes available a moment earlier: net/http announces the end
+// of a response before it looks whether more was received with it. A request
+// announced in that moment would get those bytes as its response.
+func (t *tracked) awaitQuiet() {
+	for !t.inRead.Load() {
+		ch := make(chan struct{})
+		if !t.waiting.CompareAndSwap(nil, &ch) {
+			return // only one request at a time waits; this cannot happen
+		}
+		if t.inRead.Load() || t.gone.Load() {
+			t.wake()
+		}
+		<-ch
+		if t.gone.Load() {
+			return
+		}
+	}
+}
+
+// arm begins to watch for one request. The caller owns the connection. It
+// reports false if data came that nobody had asked for: then no request may
+// be announced.
+func (t *tracked) arm() bool {
+	t.sent.Store(0)
+	t.got.Store(0)
+	t.stage.Store(int32(stageArmed))
+	return !t.tainted.Load()
+}
+
+// rest ends what arm began.
+func (t *tracked) rest() {
+	t.reused.Store(true)
+	t.stage.Store(int32(stageQuiet))
+}
+
+// unsent reports whether it is certain that no byte of the request that arm
+// began with reached the socket: nothing was written, or the first write of a
+// TCP connection took nothing. Of other connections a write that was begun
+// proves nothing: they may buffer.
+func (t *tracked) unsent() bool {
+	return stage(t.stage.Load()) == stageArmed || t.isTCP && t.sent.Load() == 0
+}

@@ -1,0 +1,327 @@
+package idlewise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+)
+
+// DefaultTransport is a Transport with default settings, like
+// http.DefaultTransport, whose settings it copies when it is first used. It
+// cannot be closed.
+var DefaultTransport = &Transport{}
+
+// Defaults of Config's fields.
+const (
+	defaultMaxUpstreams   = 4096
+	defaultTotalIdleConns = 1024
+)
+
+// A Config says how a Transport is made. The zero value is a good one.
+type Config struct {
+	// Base gives the dialer and the TLS, proxy and HTTP/2 settings. It is
+	// cloned; later changes to it have no effect. nil: a copy of
+	// http.DefaultTransport.
+	//
+	// Its limits are respected: MaxConnsPerHost is Policies.Default.MaxConns
+	// where that is unset, MaxIdleConnsPerHost is MaxIdleConns where it is
+	// larger than the default, and IdleConnTimeout is MaxIdleTime where that
+	// is unset. DisableKeepAlives is honoured. Requests with a scheme other
+	// than http and https go to Base itself.
+	Base *http.Transport
+
+	// Policies say how the connections to each upstream are kept.
+	Policies Policies
+
+	// Passthrough switches idlewise off: every request goes to Base, or the
+	// RoundTripper that was wrapped, untouched.
+	Passthrough bool
+
+	// MaxUpstreams is how many upstreams are remembered. Those without
+	// connections are forgotten first, the ones unused for longest before
+	// others. Default: 4096.
+	MaxUpstreams int
+
+	// MaxIdleConns is how many connections may be idle in the whole
+	// Transport; beyond it, the one idle for longest is closed. Negative: no
+	// limit. Default: 1024.
+	MaxIdleConns int
+}
+
+// A Transport is an http.RoundTripper that does not send requests on
+// connections that the server is about to close.
+//
+// Its zero value is ready to use and is what New(Config{}) returns. A
+// Transport is safe for concurrent use, must not be copied after its first
+// use, and should be reused, since it holds the connections. One that is
+// dropped without Close leaves nothing running once its connections have
+// idled out.
+type Transport struct {
+	setUp    sync.Once
+	setUpErr error
+
+	// Assigned by setUp, never reassigned.
+	base         *base
+	keepAlive    http.RoundTripper // what Wrap was given
+	passthrough  http.RoundTripper // not nil: it gets every request
+	policies     *policyTable
+	maxUpstreams int
+	maxIdle      int64 // not positive: no limit
+
+	registry   registry
+	idleConns  atomic.Int64
+	lastConnID atomic.Uint64
+
+	ending   atomic.Bool   // no new requests
+	quietNow chan struct{} // has room for one; told when a connection or request ends while ending
+}
+
+// New makes a Transport. All mistakes in cfg are reported, each by the name of
+// its field; errors.Join's Unwrap lists them.
+func New(cfg Config) (*Transport, error) {
+	if cfg.Base == nil {
+		return build(cfg, nil, nil, nil) // not a typed nil
+	}
+	return build(cfg, cfg.Base, cfg.Base, nil)
+}
+
+// build makes a Transport on from, which outer leads to; both may be nil.
+func build(cfg Config, from *http.Transport, outer http.RoundTripper, errs []error) (*Transport, error) {
+	t := &Transport{}
+	t.setUp.Do(func() { t.setUpErr = t.init(cfg, from, outer, errs) })
+	if t.setUpErr != nil {
+		return nil, t.setUpErr
+	}
+	return t, nil
+}
+
+// ready makes a zero Transport usable.
+func (t *Transport) ready() error {
+	t.setUp.Do(func() { t.setUpErr = t.init(Config{}, nil, nil, nil) })
+	return t.setUpErr
+}
+
+func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripper, errs []error) error {
+	if from == nil && len(errs) == 0 {
+		var err error
+		if from, err = defaultBase(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if cfg.MaxUpstreams < 0 {
+		errs = append(errs, fmt.Errorf("Config.MaxUpstreams: %d is negative; records must be bounded, give a number or 0 for %d", cfg.MaxUpstreams, defaultMaxUpstreams))
+	}
+	defaults := defaultPolicy
+	if from != nil {
+		defaults = respectBase(defaults, from)
+		if own := cfg.Policies.Default.MaxConns; own > 0 && from.MaxConnsPerHost > 0 && own != from.MaxConnsPerHost {
+			errs = append(errs, fmt.Errorf("Policies.Default.MaxConns: %d differs from the Base's MaxConnsPerHost, %d; set only one of them", own, from.MaxConnsPerHost))
+		}
+	}
+	table, err := cfg.Policies.compile(defaults)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("idlewise: %w", errors.Join(errs...))
+	}
+
+	t.base = newBase(from)
+	t.keepAlive = outer
+	if cfg.Passthrough {
+		t.passthrough = from
+		if outer != nil {
+			t.passthrough = outer
+		}
+	}
+	t.policies = table
+	t.maxUpstreams = cfg.MaxUpstreams
+	fill(&t.maxUpstreams, defaultMaxUpstreams)
+	t.maxIdle = int64(cfg.MaxIdleConns)
+	fill(&t.maxIdle, defaultTotalIdleConns)
+	t.registry.spelled = make(map[spelling]*upstream)
+	t.registry.upstreams = make(map[upstreamKey]*upstream)
+	t.quietNow = make(chan struct{}, 1)
+	return nil
+}
+
+// respectBase returns the defaults that hold where the Base sets limits.
+func respectBase(p Policy, b *http.Transport) Policy {
+	if b.MaxConnsPerHost > 0 {
+		p.MaxConns = b.MaxConnsPerHost
+	}
+	p.MaxIdleConns = max(p.MaxIdleConns, b.MaxIdleConnsPerHost)
+	if b.IdleConnTimeout > 0 {
+		p.MaxIdleTime = b.IdleConnTimeout
+	}
+	return p
+}
+
+// RoundTrip sends a request, as http.RoundTripper demands it.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.ready(); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	if t.passthrough != nil {
+		return t.passthrough.RoundTrip(req)
+	}
+	switch {
+	case req.URL == nil:
+		closeBody(req)
+		return nil, errors.New("http: nil Request.URL")
+	case req.Header == nil:
+		closeBody(req)
+		return nil, errors.New("http: nil Request.Header")
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+		// Registered with the Base, or unknown, as it will say. (Its own
+		// clone has lost what was registered.)
+		return t.base.original.RoundTrip(req)
+	case req.URL.Host == "":
+		closeBody(req)
+		return nil, errors.New("http: no Host in request URL")
+	}
+	if err := canceled(req); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	proxy, err := t.proxyFor(req)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	u := t.upstreamFor(req.URL, proxy)
+	resp, err := u.roundTrip(req)
+	u.inFlight.Add(-1)
+	t.noteQuiet()
+	return resp, err
+}
+
+func (t *Transport) proxyFor(req *http.Request) (*url.URL, error) {
+	if t.base.proxy == nil {
+		return nil, nil
+	}
+	return t.base.proxy(req)
+}
+
+// canceled reports why no attempt at req must be begun.
+func canceled(req *http.Request) error {
+	if ctx := req.Context(); ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-req.Cancel:
+		return errCanceledWaiting
+	default:
+		return nil
+	}
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
+
+// CloseIdleConnections closes the connections that are idle and cancels dials
+// that no request waits for. It does not interrupt anything in use.
+func (t *Transport) CloseIdleConnections() {
+	if t.ready() != nil {
+		return // there are none
+	}
+	if c, ok := t.passthrough.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+	for _, u := range t.registry.all() {
+		u.pool.closeIdle(ClosedShutdown)
+	}
+}
+
+// Shutdown ends the Transport gracefully: new requests get ErrClosed, running
+// ones are waited for until their responses are read to the end, and may still
+// dial for a resend. If ctx ends before they do, Shutdown closes what is left,
+// as Close does, and returns ctx's error.
+//
+// A service that drains shuts its servers down first and its transports
+// afterwards.
+func (t *Transport) Shutdown(ctx context.Context) error {
+	if t == DefaultTransport {
+		return errDefaultTransport
+	}
+	if err := t.ready(); err != nil {
+		return err
+	}
+	t.ending.Store(true)
+	for {
+		t.CloseIdleConnections()
+		if !t.busy() {
+			return t.Close()
+		}
+		select {
+		case <-t.quietNow:
+		case <-ctx.Done():
+			t.Close()
+			return ctx.Err()
+		}
+	}
+}
+
+// Close ends the Transport at once: all connections are closed, running
+// requests fail, and new ones get ErrClosed. Closing again is no error.
+func (t *Transport) Close() error {
+	if t == DefaultTransport {
+		return errDefaultTransport
+	}
+	if err := t.ready(); err != nil {
+		return err
+	}
+	t.ending.Store(true)
+	for _, u := range t.registry.all() {
+		u.pool.shutNow(ErrClosed)
+	}
+	return nil
+}
+
+func (t *Transport) busy() bool {
+	for _, u := range t.registry.all() {
+		if u.inFlight.Load() > 0 || u.pool.busy() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// noteQuiet tells a Shutdown that waits to look again. It may be called with
+// any lock held.
+func (t *Transport) noteQuiet() {
+	if !t.ending.Load() {
+		return
+	}
+	select {
+	case t.quietNow <- struct{}{}:
+	default:
+	}
+}
+
+// capIdle closes the connections idle for longest while there are more than
+// the whole Transport may have. No lock is held.
+func (t *Transport) capIdle() {
+	for t.maxIdle > 0 && t.idleConns.Load() > t.maxIdle {
+		var oldest *pool
+		from := int64(0)
+		t.registry.mu.RLock()
+		for _, u := range t.registry.upstreams {
+			if f := u.pool.idleFrom.Load(); f != 0 && (oldest == nil || f < from) {
+				oldest, from = &u.pool, f
+			}
+		}
+		t.registry.mu.RUnlock()
+		if oldest == nil || !oldest.closeOldest() {
+			return
+		}
+	}
+}

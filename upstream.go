@@ -1,0 +1,184 @@
+package idlewise
+
+import (
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An upstreamKey identifies an upstream. Through an HTTP proxy without
+// CONNECT the peer is the proxy, whatever the target, and addr is empty.
+type upstreamKey struct {
+	scheme, addr, proxy string
+}
+
+// An upstream is the record of a server: its policy, its pool, its counts.
+type upstream struct {
+	// Assigned once.
+	t       *Transport
+	key     upstreamKey
+	name    string   // for people: scheme://host:port, and the proxy
+	addr    string   // what a connection is asked for
+	dialTo  string   // where it is dialed to: addr, or the proxy's
+	proxy   *url.URL // or nil
+	pattern string   // of the policy in force
+	pol     Policy   // with everything filled in
+
+	pool pool
+
+	// inFlight counts RoundTrips that have not returned.
+	inFlight atomic.Int64
+
+	spellings int // in the registry; guarded by its lock
+}
+
+func (u *upstream) policy() *Policy { return &u.pol }
+
+// A spelling is how a request names its upstream.
+type spelling struct {
+	scheme, host, proxy string
+}
+
+// A registry holds the upstreams' records.
+type registry struct {
+	mu        sync.RWMutex
+	spelled   map[spelling]*upstream
+	upstreams map[upstreamKey]*upstream
+	past      counts // of records that were dropped
+}
+
+// maxSpellings bounds how many spellings of one upstream are remembered; a
+// host's letters can be in upper or lower case in very many ways.
+const maxSpellings = 8
+
+// upstreamFor finds or makes the record for u through proxy. Its inFlight is
+// already counted up, so that the record is not dropped before the request is
+// through.
+func (t *Transport) upstreamFor(u, proxy *url.URL) *upstream {
+	s := spelling{scheme: u.Scheme, host: u.Host}
+	if proxy != nil {
+		s.proxy = proxy.String()
+	}
+	r := &t.registry
+	r.mu.RLock()
+	up := r.spelled[s]
+	if up != nil {
+		up.inFlight.Add(1)
+	}
+	r.mu.RUnlock()
+	if up != nil {
+		return up
+	}
+
+	made := t.newUpstream(u, proxy, s.proxy)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	up = r.upstreams[made.key]
+	if up == nil {
+		if len(r.upstreams) >= t.maxUpstreams {
+			r.dropUnusedLocked(t.maxUpstreams)
+		}
+		up = made
+		r.upstreams[up.key] = up
+	}
+	if up.spellings < maxSpellings && r.spelled[s] == nil {
+		r.spelled[s] = up
+		up.spellings++
+	}
+	up.inFlight.Add(1)
+	return up
+}
+
+func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string) *upstream {
+	target := hostOf(u)
+	up := &upstream{
+		t:      t,
+		key:    upstreamKey{target.scheme, target.addr(), proxyText},
+		addr:   target.addr(),
+		dialTo: target.addr(),
+		proxy:  proxy,
+	}
+	up.name = target.scheme + "://" + up.addr
+	policyFor := target
+	if proxy != nil {
+		peer := hostOf(proxy)
+		up.dialTo = peer.addr()
+		if target.scheme == "http" && (peer.scheme == "http" || peer.scheme == "https") {
+			up.key.addr = ""
+			policyFor = peer
+			up.name = "http://* via " + peer.scheme + "://" + peer.addr()
+		} else {
+			up.name += " via " + peer.scheme + "://" + peer.addr()
+		}
+	}
+	up.pol, up.pattern = t.policies.find(policyFor)
+	up.pool.u = up
+	return up
+}
+
+// dropUnusedLocked drops records without connections and requests, those
+// unused for longest first, until a sixteenth of the room is free. If all are
+// in use, more are kept than the limit says: requests must be served.
+func (r *registry) dropUnusedLocked(limit int) {
+	type candidate struct {
+		up   *upstream
+		used time.Time
+	}
+	target := limit - max(1, limit/16)
+	var unused []candidate
+	for _, up := range r.upstreams {
+		if used, ok := up.unused(); ok {
+			unused = append(unused, candidate{up, used})
+		}
+	}
+	// A selection of the oldest few would do; this runs once per sixteenth
+	// of the limit.
+	slices.SortFunc(unused, func(a, b candidate) int { return a.used.Compare(b.used) })
+	for _, c := range unused {
+		if len(r.upstreams) <= target {
+			break
+		}
+		if c.up.retire(&r.past) {
+			delete(r.upstreams, c.up.key)
+		}
+	}
+	for s, up := range r.spelled {
+		if r.upstreams[up.key] != up {
+			delete(r.spelled, s)
+		}
+	}
+}
+
+// unused reports when the record was last used, if nothing holds it now.
+func (u *upstream) unused() (time.Time, bool) {
+	p := &u.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastUse, u.inFlight.Load() == 0 && p.open == 0 && p.nConns == 0
+}
+
+// retire marks the record as dropped, if it is still unused, and adds its
+// counts to past.
+func (u *upstream) retire(past *counts) bool {
+	p := &u.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u.inFlight.Load() != 0 || p.open != 0 || p.nConns != 0 {
+		return false
+	}
+	past.add(&p.counts)
+	return true
+}
+
+// all returns the records there are.
+func (r *registry) all() []*upstream {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	ups := make([]*upstream, 0, len(r.upstreams))
+	for _, up := range r.upstreams {
+		ups = append(ups, up)
+	}
+	return ups
+}
