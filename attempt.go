@@ -26,17 +26,20 @@ func (l *lease) send(req *http.Request, b *payload, elicit bool) outcome {
 func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 	c := l.c
 	round := c.round.Load()
+	c.ctx, c.cancel, c.ending = req.Context(), nil, reasonNone
 	if c.tcp != nil {
 		// Trap: bytes that arrive after a request was announced but before
 		// it was written become its response.
 		c.tcp.awaitQuiet()
+		if err := c.cc.Err(); err != nil {
+			c.pool.bury(c, round, c.deathReason(true))
+			return outcome{err: plainCause(err), evidence: Unsent, over: true}
+		}
 		if !c.tcp.arm() {
 			c.pool.bury(c, round, ClosedUnexpectedData)
 			return outcome{err: errUnsolicited, evidence: Unsent, over: true}
 		}
 	}
-	ctx := req.Context()
-	c.ctx, c.cancel, c.ending = ctx, nil, reasonNone
 	sent := c.prepare(req, b, elicit)
 	resp, err := c.cc.RoundTrip(sent)
 	if err != nil {

@@ -3,6 +3,7 @@ package idlewise
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 func TestAConnectionIsReusedUntilItsDeadlineAndNotAfter(t *testing.T) {
-	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(w *world) {
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(t *testing.T, w *world) {
 		limit := w.tr.Explain(w.url("/")).IdleLimit
 		require.Equal(t, 4750*time.Millisecond, limit, "5 s less the automatic margin of 250 ms")
 
@@ -32,7 +33,7 @@ func TestAConnectionIsReusedUntilItsDeadlineAndNotAfter(t *testing.T) {
 }
 
 func TestNoTimerRunsWhileNothingIsIdle(t *testing.T) {
-	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(w *world) {
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		p := &w.tr.registry.all()[0].pool
 		p.mu.Lock()
@@ -47,7 +48,7 @@ func TestNoTimerRunsWhileNothingIsIdle(t *testing.T) {
 }
 
 func TestTheServersAnnouncementSetsTheDeadline(t *testing.T) {
-	inWorld(t, worldConfig{server: faultserver.Config{KeepAlive: "timeout=5, max=100", IdleTimeout: 5 * time.Second}}, func(w *world) {
+	inWorld(t, worldConfig{server: faultserver.Config{KeepAlive: "timeout=5, max=100", IdleTimeout: 5 * time.Second}}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		e := w.tr.Explain(w.url("/"))
 		require.Equal(t, DeadlineHint, e.Source)
@@ -70,7 +71,7 @@ func TestTheAnnouncementIsNotBelievedIfThePolicySaysSo(t *testing.T) {
 	inWorld(t, worldConfig{
 		server: faultserver.Config{KeepAlive: "timeout=5"},
 		client: Config{Policies: Policies{Default: Policy{Hint: Off}}},
-	}, func(w *world) {
+	}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		require.Equal(t, DeadlineMaxIdleTime, w.tr.Explain(w.url("/")).Source)
 	})
@@ -80,7 +81,7 @@ func TestTheConfiguredKeepAliveWinsOverTheAnnouncedOne(t *testing.T) {
 	inWorld(t, worldConfig{
 		server: faultserver.Config{KeepAlive: "timeout=60"},
 		client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 2 * time.Second}}},
-	}, func(w *world) {
+	}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		e := w.tr.Explain(w.url("/"))
 		require.Equal(t, DeadlineConfigured, e.Source)
@@ -93,7 +94,7 @@ func TestTheMarginGrowsWithTheRoundTrip(t *testing.T) {
 		latency: 400 * time.Millisecond,
 		server:  faultserver.Config{IdleTimeout: 5 * time.Second},
 		client:  Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}},
-	}, func(w *world) {
+	}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		// The connection knows its round trip only if the dialer reports it
 		// by httptrace, as net.Dialer does; this network does not.
@@ -106,7 +107,7 @@ func TestTheMarginGrowsWithTheRoundTrip(t *testing.T) {
 func TestAConnectionWhoseMarginReachesItsDeadlineIsNotReused(t *testing.T) {
 	inWorld(t, worldConfig{
 		client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 8 * time.Millisecond}}},
-	}, func(w *world) {
+	}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		w.mustDo("GET", "/", "")
 		require.EqualValues(t, 2, w.dials.Load())
@@ -117,7 +118,7 @@ func TestAConnectionWhoseMarginReachesItsDeadlineIsNotReused(t *testing.T) {
 // A body that is read slowly brings a connection back when the server has
 // long begun to count.
 func TestTheIdleAgeOfASlowlyReadResponseCountsFromItsHeader(t *testing.T) {
-	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(w *world) {
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(t *testing.T, w *world) {
 		req, _ := http.NewRequest("GET", w.url("/"), nil)
 		resp, err := w.tr.RoundTrip(req)
 		require.NoError(t, err)
@@ -147,7 +148,7 @@ func TestTheWallClockCountsToo(t *testing.T) {
 func TestMaxConnAgeEndsConnectionsAtCheckoutAtReturnAndByTheSweep(t *testing.T) {
 	policy := Policy{MaxConnAge: time.Minute, MaxIdleTime: time.Hour}
 	t.Run("by the sweep", func(t *testing.T) {
-		inWorld(t, worldConfig{client: Config{Policies: Policies{Default: policy}}}, func(w *world) {
+		inWorld(t, worldConfig{client: Config{Policies: Policies{Default: policy}}}, func(t *testing.T, w *world) {
 			w.mustDo("GET", "/", "")
 			time.Sleep(54*time.Second - time.Millisecond) // the jitter is at most 10 %
 			require.EqualValues(t, 1, w.open.Load())
@@ -158,14 +159,14 @@ func TestMaxConnAgeEndsConnectionsAtCheckoutAtReturnAndByTheSweep(t *testing.T) 
 	})
 	t.Run("at return", func(t *testing.T) {
 		slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Minute) })
-		inWorld(t, worldConfig{server: faultserver.Config{Handler: slow}, client: Config{Policies: Policies{Default: policy}}}, func(w *world) {
+		inWorld(t, worldConfig{server: faultserver.Config{Handler: slow}, client: Config{Policies: Policies{Default: policy}}}, func(t *testing.T, w *world) {
 			w.mustDo("GET", "/", "")
 			require.Equal(t, 1, w.closed(ClosedMaxAge))
 			require.Zero(t, w.only().Idle)
 		})
 	})
 	t.Run("at checkout", func(t *testing.T) {
-		inWorld(t, worldConfig{client: Config{Policies: Policies{Default: policy}}}, func(w *world) {
+		inWorld(t, worldConfig{client: Config{Policies: Policies{Default: policy}}}, func(t *testing.T, w *world) {
 			w.mustDo("GET", "/", "")
 			p := &w.tr.registry.all()[0].pool
 			p.mu.Lock()
@@ -182,7 +183,7 @@ func TestMaxConnAgeEndsConnectionsAtCheckoutAtReturnAndByTheSweep(t *testing.T) 
 func TestMaxRequestsPerConnEndsConnections(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		t.Run(protoName(h2), func(t *testing.T) {
-			inWorld(t, worldConfig{server: faultserver.Config{TLS: h2}, client: Config{Policies: Policies{Default: Policy{MaxRequestsPerConn: 3}}}}, func(w *world) {
+			inWorld(t, worldConfig{server: faultserver.Config{TLS: h2}, client: Config{Policies: Policies{Default: Policy{MaxRequestsPerConn: 3}}}}, func(t *testing.T, w *world) {
 				for range 9 {
 					w.mustDo("GET", "/", "")
 				}
@@ -194,7 +195,7 @@ func TestMaxRequestsPerConnEndsConnections(t *testing.T) {
 }
 
 func TestTheServersLastRequestIsTheLast(t *testing.T) {
-	inWorld(t, worldConfig{server: faultserver.Config{KeepAlive: "timeout=5, max=0"}}, func(w *world) {
+	inWorld(t, worldConfig{server: faultserver.Config{KeepAlive: "timeout=5, max=0"}}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		w.mustDo("GET", "/", "")
 		require.EqualValues(t, 2, w.dials.Load())
@@ -203,7 +204,7 @@ func TestTheServersLastRequestIsTheLast(t *testing.T) {
 }
 
 func TestConnectionCloseAndHTTP10EndConnections(t *testing.T) {
-	inWorld(t, worldConfig{server: faultserver.Config{MaxRequestsPerConn: 1}}, func(w *world) {
+	inWorld(t, worldConfig{server: faultserver.Config{MaxRequestsPerConn: 1}}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		w.mustDo("GET", "/", "")
 		require.EqualValues(t, 2, w.dials.Load())
@@ -212,13 +213,13 @@ func TestConnectionCloseAndHTTP10EndConnections(t *testing.T) {
 }
 
 func TestElicitHintAsksHTTP1ServersForTheirTimeout(t *testing.T) {
-	got := make(chan string, 4)
-	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("Connection") })
-	inWorld(t, worldConfig{server: faultserver.Config{Handler: h}, client: Config{Policies: Policies{Default: Policy{ElicitHint: On}}}}, func(w *world) {
+	var got atomic.Value
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got.Store(r.Header.Get("Connection")) })
+	inWorld(t, worldConfig{server: faultserver.Config{Handler: h}, client: Config{Policies: Policies{Default: Policy{ElicitHint: On}}}}, func(t *testing.T, w *world) {
 		req, _ := http.NewRequestWithContext(context.Background(), "GET", w.url("/"), nil)
 		_, err := w.send(req)
 		require.NoError(t, err)
-		require.Equal(t, "keep-alive", <-got)
+		require.Equal(t, "keep-alive", got.Load())
 		require.Empty(t, req.Header, "the request is not modified")
 	})
 }

@@ -51,6 +51,8 @@ func (e Evidence) proven() bool { return e == Unsent || e == Refused }
 const (
 	errTextServerClosedIdle = "http: server closed idle connection"
 	errTextReadFromServer   = "net/http: Transport failed to read from server: "
+	errTextPeekFailed       = "readLoopPeekFailLocked: "
+	errTextReadLoopExiting  = "http: persistConn.readLoop exiting"
 	errTextGoAway           = "http2: Transport received Server's graceful shutdown GOAWAY"
 	errTextNotUsable        = "http2: client conn not usable"
 	errTextNotEstablished   = "http2: client conn could not be established"
@@ -110,7 +112,10 @@ func isClosedConn(err error) bool {
 		return !op.Timeout()
 	}
 	text := err.Error()
-	return text == errTextServerClosedIdle || strings.HasPrefix(text, errTextReadFromServer)
+	return text == errTextServerClosedIdle ||
+		strings.HasPrefix(text, errTextReadFromServer) ||
+		strings.HasPrefix(text, errTextPeekFailed) ||
+		strings.HasSuffix(text, errTextReadLoopExiting)
 }
 
 // judgeHTTP1 says what a failed attempt on an HTTP/1 connection proves. err

@@ -143,6 +143,7 @@ func (p *pool) slotFreed() {
 	p.open--
 	p.dialWantedLocked()
 	p.mu.Unlock()
+	p.u.t.noteQuiet()
 }
 
 // connect opens a connection: DNS, TCP, proxy and TLS. If it fails, its slot

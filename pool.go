@@ -393,11 +393,11 @@ func (p *pool) closeOldest() bool {
 	return c != nil
 }
 
-// busy reports how many connections are neither idle nor closed.
-func (p *pool) busy() int {
+// busy reports whether a connection is in use, being opened or not yet closed.
+func (p *pool) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.nConns - p.nIdle
+	return p.nConns > p.nIdle || p.open > p.nIdle
 }
 
 // A doomedList collects connections under pool.mu that are closed after it

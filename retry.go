@@ -2,7 +2,7 @@ package idlewise
 
 import (
 	"errors"
-	"io"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
@@ -55,8 +55,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 	for number := 1; ; number++ {
 		l, err := c.connect(hooks.ht, now, notBefore)
 		if err != nil {
-			c.body.close()
-			return nil, err
+			return nil, c.fail(err)
 		}
 		hooks.start(&l, number)
 		out := l.send(req, &c.body, elicit)
@@ -81,7 +80,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 			c.unknown++
 		}
 		if err := c.body.rewind(out.over); err != nil {
-			return nil, judged(c.past, err, out.evidence, "not repeated (GetBody failed)")
+			return nil, c.fail(judged(c.past, err, out.evidence, "not repeated (GetBody failed)"))
 		}
 		notBefore = now
 	}
@@ -133,11 +132,7 @@ func (c *call) finish(out outcome) (*http.Response, error) {
 		c.body.leave()
 		return out.resp, nil
 	}
-	c.body.close()
-	if c.u.t.ending.Load() && isClosedByUs(out.err) {
-		return nil, errors.Join(ErrClosed, out.err)
-	}
-	return nil, out.err
+	return nil, c.fail(out.err)
 }
 
 // giveUp returns what the last attempt brought: a response that says as much,
@@ -147,14 +142,22 @@ func (c *call) giveUp(l *lease, number int, out outcome, why string) (*http.Resp
 		c.body.leave()
 		return out.resp, nil
 	}
-	c.body.close()
-	if why == notJudged && len(c.past) == 0 {
-		return nil, out.err
-	}
 	if why == notJudged {
+		if len(c.past) == 0 {
+			return nil, c.fail(out.err)
+		}
 		why = notAgain
 	}
-	return nil, judged(append(c.past, l.record(number, out, false)), out.err, out.evidence, why)
+	return nil, c.fail(judged(append(c.past, l.record(number, out, false)), out.err, out.evidence, why))
+}
+
+// fail ends the call with err, which says so if Close was what ended it.
+func (c *call) fail(err error) error {
+	c.body.close()
+	if c.u.t.cut.Load() && !errors.Is(err, ErrClosed) && canceled(c.req) == nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
 }
 
 // notJudged is the obstacle of failures that idlewise has nothing to say
@@ -216,14 +219,6 @@ func (c *call) learn(l *lease, ev Evidence, now time.Time, resent bool) {
 		p.evictSiblings(l.c, l.idleAge, now)
 	}
 }
-
-// isClosedByUs reports whether a connection failed because this side closed it.
-func isClosedByUs(err error) bool {
-	text := err.Error()
-	return text == "ClientConn closed" || text == "http2: client connection force closed via ClientConn.Close"
-}
-
-var _ io.Closer = (*Transport)(nil)
 
 // isIdempotent reports whether executing req twice does no harm: by the
 // caller's word, by a key by which the server recognizes it, or by its method

@@ -74,9 +74,11 @@ type Transport struct {
 
 	registry   registry
 	idleConns  atomic.Int64
+	capping    sync.Mutex // held while idle connections beyond maxIdle are closed
 	lastConnID atomic.Uint64
 
 	ending   atomic.Bool   // no new requests
+	cut      atomic.Bool   // connections in use were closed, too
 	quietNow chan struct{} // has room for one; told when a connection or request ends while ending
 }
 
@@ -242,8 +244,8 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // Shutdown ends the Transport gracefully: new requests get ErrClosed, running
-// ones are waited for until their responses are read to the end, and may still
-// dial for a resend. If ctx ends before they do, Shutdown closes what is left,
+// ones are waited for until their responses are read to the end and their
+// connections closed, and may still dial for a resend. If ctx ends before they do, Shutdown closes what is left,
 // as Close does, and returns ctx's error.
 //
 // A service that drains shuts its servers down first and its transports
@@ -271,7 +273,9 @@ func (t *Transport) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the Transport at once: all connections are closed, running
-// requests fail, and new ones get ErrClosed. Closing again is no error.
+// requests fail, and new ones get ErrClosed. It does not wait for TLS
+// connections to say goodbye, which takes up to 5 s if a peer has vanished.
+// Closing again is no error.
 func (t *Transport) Close() error {
 	if t == DefaultTransport {
 		return errDefaultTransport
@@ -280,6 +284,7 @@ func (t *Transport) Close() error {
 		return err
 	}
 	t.ending.Store(true)
+	t.cut.Store(true)
 	for _, u := range t.registry.all() {
 		u.pool.shutNow(ErrClosed)
 	}
@@ -288,7 +293,7 @@ func (t *Transport) Close() error {
 
 func (t *Transport) busy() bool {
 	for _, u := range t.registry.all() {
-		if u.inFlight.Load() > 0 || u.pool.busy() > 0 {
+		if u.inFlight.Load() > 0 || u.pool.busy() {
 			return true
 		}
 	}
@@ -310,7 +315,12 @@ func (t *Transport) noteQuiet() {
 // capIdle closes the connections idle for longest while there are more than
 // the whole Transport may have. No lock is held.
 func (t *Transport) capIdle() {
-	for t.maxIdle > 0 && t.idleConns.Load() > t.maxIdle {
+	if t.maxIdle <= 0 || t.idleConns.Load() <= t.maxIdle {
+		return
+	}
+	t.capping.Lock() // two at a time would close one too many
+	defer t.capping.Unlock()
+	for t.idleConns.Load() > t.maxIdle {
 		var oldest *pool
 		from := int64(0)
 		t.registry.mu.RLock()

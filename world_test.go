@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,10 +26,14 @@ type world struct {
 	net    *memnet.Network
 	server *faultserver.Server
 	tr     *Transport
+	gate   *gate
 	dials  atomic.Int64
 	open   atomic.Int64 // sockets that the Transport holds
 	most   atomic.Int64 // the highest that open ever was
+	refuse atomic.Int64 // so many dials are refused
 }
+
+var errRefused = errors.New("refused by the test")
 
 const worldAddr = "10.0.0.1:80"
 
@@ -36,11 +41,30 @@ type worldConfig struct {
 	latency time.Duration
 	server  faultserver.Config
 	client  Config
+	gated   bool // the handler is the world's gate
 	base    func(*http.Transport)
 }
 
+// A gate is a handler that answers when it is told to.
+type gate struct {
+	arrived chan struct{}
+	open    chan struct{}
+}
+
+// newGate must be called in the bubble: waiting on a channel from outside is
+// not what virtual time waits for.
+func newGate() *gate { return &gate{make(chan struct{}, 1000), make(chan struct{}, 1000)} }
+
+func (g *gate) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	g.arrived <- struct{}{}
+	select {
+	case <-g.open:
+	case <-r.Context().Done():
+	}
+}
+
 // inWorld runs f in a bubble of virtual time.
-func inWorld(t *testing.T, cfg worldConfig, f func(w *world)) {
+func inWorld(t *testing.T, cfg worldConfig, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, net: memnet.New(memnet.Options{Latency: cfg.latency})}
@@ -48,6 +72,10 @@ func inWorld(t *testing.T, cfg worldConfig, f func(w *world)) {
 		require.NoError(t, err)
 		cfg.server.Listener = listener
 		cfg.server.DialContext = w.net.DialContext
+		if cfg.gated {
+			w.gate = newGate()
+			cfg.server.Handler = w.gate
+		}
 		w.server, err = faultserver.New(cfg.server)
 		require.NoError(t, err)
 		base := &http.Transport{DialContext: w.dial}
@@ -62,12 +90,10 @@ func inWorld(t *testing.T, cfg worldConfig, f func(w *world)) {
 		w.tr, err = New(cfg.client)
 		require.NoError(t, err)
 
-		f(w)
-
-		require.NoError(t, w.tr.Close())
-		require.NoError(t, w.server.Close())
-		time.Sleep(2*cfg.latency + time.Second)
-		synctest.Wait()
+		func() {
+			defer w.end(cfg.latency) // also if f gives up
+			f(t, w)
+		}()
 		require.Zero(t, w.open.Load(), "sockets left open")
 		for _, u := range w.tr.Stats().Upstreams {
 			require.Zero(t, u.Open, "connections counted as open after Close")
@@ -75,7 +101,17 @@ func inWorld(t *testing.T, cfg worldConfig, f func(w *world)) {
 	})
 }
 
+func (w *world) end(latency time.Duration) {
+	w.tr.Close()
+	w.server.Close()
+	time.Sleep(2*latency + time.Second)
+	synctest.Wait()
+}
+
 func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if w.refuse.Add(-1) >= 0 {
+		return nil, errRefused
+	}
 	w.dials.Add(1)
 	n := w.open.Add(1)
 	for {

@@ -133,9 +133,9 @@ func (f Fault) validateWhom(bad func(string, string, ...any)) {
 		bad("IdleAtLeast", "%v takes its idle time from After", f.Kind)
 	}
 	if at == atFirstByte || at == atPing {
-		for field, value := range map[string]string{"Method": f.Method, "Path": f.Path, "Header": f.Header} {
-			if value != "" {
-				bad(field, "%v is judged before a request can be read", f.Kind)
+		for _, whom := range [][2]string{{"Method", f.Method}, {"Path", f.Path}, {"Header", f.Header}} {
+			if whom[1] != "" {
+				bad(whom[0], "%v is judged before a request can be read", f.Kind)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -250,12 +251,14 @@ func TestTheClientCancelsTheHandlersContextOnHTTP2(t *testing.T) {
 }
 
 func TestAGivenTLSConfigIsUsedAndTrusted(t *testing.T) {
-	first := faultserver.Start(t, faultserver.Config{TLS: true})
-	var seen tls.ConnectionState
-	resp, err := first.Client().Get(first.URL)
-	require.NoError(t, err)
-	resp.Body.Close()
-	seen = *resp.TLS
-	require.Equal(t, "h2", seen.NegotiatedProtocol)
+	other := httptest.NewTLSServer(nil) // for its certificate
+	defer other.Close()
+	given := &tls.Config{Certificates: other.TLS.Certificates, MaxVersion: tls.VersionTLS12}
+	s := faultserver.Start(t, faultserver.Config{TLS: true, TLSConfig: given})
+	resp, _ := do(t, s, "GET", "/", nil)
+	require.EqualValues(t, tls.VersionTLS12, resp.TLS.Version)
+	require.Equal(t, "h2", resp.TLS.NegotiatedProtocol)
+	require.True(t, resp.TLS.PeerCertificates[0].Equal(other.Certificate()))
+	require.Empty(t, given.NextProtos, "the caller's configuration is not changed")
 	require.Nil(t, faultserver.Start(t, faultserver.Config{}).TLSClientConfig())
 }
