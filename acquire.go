@@ -15,6 +15,32 @@ type lease struct {
 	reused  bool          // it carried a request before
 	wasIdle bool          // it was idle, for idleAge
 	idleAge time.Duration // by both clocks
+	late    bool          // its idle age may be more than is known
+	limit   idleLimit
+}
+
+// doubtful reports whether the connection's socket is to be looked at before
+// it is used. A machine that is short of processor time may have read the
+// last response late and noticed nothing of a FIN yet; the nearer the
+// deadline, the more that matters.
+func (l *lease) doubtful(pol *Policy) bool {
+	if !l.wasIdle || l.c.h2 || l.c.tcp == nil || pol.LivenessCheckAfter < 0 {
+		return false // an HTTP/2 connection may rightly have unread data
+	}
+	return l.late || l.idleAge >= pol.LivenessCheckAfter || l.limit.reached(2*l.idleAge)
+}
+
+// lookAt looks at the socket of a reserved HTTP/1 connection. If it is not
+// silent, the connection is closed and another must be found.
+func (p *pool) lookAt(c *conn) bool {
+	if c.tcp.look() {
+		return true
+	}
+	p.bury(c, c.round.Load(), ClosedLiveness)
+	p.mu.Lock()
+	p.unuseLocked(c)
+	p.mu.Unlock()
+	return false
 }
 
 // acquire gets a connection for req: one that is idle or can be shared, one
@@ -38,7 +64,7 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			}
 			p.mu.Unlock()
 			doomed.shut()
-			if c.reserve() {
+			if c.reserve() && (!l.doubtful(pol) || p.lookAt(c)) {
 				return l, nil
 			}
 			continue
@@ -67,7 +93,7 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 func leaseLocked(c *conn, now time.Time) lease {
 	l := lease{c: c, reused: c.uses > 1, wasIdle: c.wasIdle}
 	if c.wasIdle {
-		l.idleAge = c.idleAge(now)
+		l.idleAge, l.limit, l.late = c.idleAge(now), c.limit, c.readLate
 	}
 	return l
 }

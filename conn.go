@@ -62,6 +62,7 @@ type conn struct {
 	added, gone  bool  // it joined the pool; it left it
 	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
 	idleSince    time.Time
+	readLate     bool      // the last response was read slowly
 	limit        idleLimit // how old it may get while idle
 	due          time.Time // when the sweep retires it; zero: never
 	uses         int       // requests

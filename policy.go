@@ -70,6 +70,15 @@ type Policy struct {
 	// Default: Off.
 	ElicitHint Toggle
 
+	// LivenessCheckAfter is the idle age from which on an HTTP/1 connection's
+	// socket is looked at, by one system call, before a request is sent on
+	// it: a FIN that has arrived and was not noticed yet shows there. It is
+	// looked at earlier where half the time until its deadline has passed.
+	// It works for TCP connections on Unix systems. Off: never.
+	//
+	// Default: 1 s.
+	LivenessCheckAfter time.Duration
+
 	// MaxConnAge is the longest a connection is used for new requests,
 	// counted from its dial and varied by ±10 % per connection so that
 	// connections opened together do not end together. It makes clients
@@ -108,6 +117,7 @@ type Policy struct {
 // The defaults of Policy's fields.
 const (
 	defaultMaxIdleTime  = 90 * time.Second
+	defaultLivenessAge  = time.Second
 	defaultMaxConnAge   = 10 * time.Minute
 	defaultMaxIdleConns = 100
 )
@@ -116,6 +126,7 @@ var defaultPolicy = Policy{
 	MaxIdleTime:        defaultMaxIdleTime,
 	Hint:               On,
 	ElicitHint:         Off,
+	LivenessCheckAfter: defaultLivenessAge,
 	MaxConnAge:         defaultMaxConnAge,
 	MaxRequestsPerConn: -1,
 	MaxConns:           -1,
@@ -130,6 +141,7 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.IdleMargin, parent.IdleMargin)
 	fill(&p.Hint, parent.Hint)
 	fill(&p.ElicitHint, parent.ElicitHint)
+	fill(&p.LivenessCheckAfter, parent.LivenessCheckAfter)
 	fill(&p.MaxConnAge, parent.MaxConnAge)
 	fill(&p.MaxRequestsPerConn, parent.MaxRequestsPerConn)
 	fill(&p.MaxConns, parent.MaxConns)
@@ -154,6 +166,7 @@ func (p *Policy) durationFields() []durationField {
 		{"ServerKeepAlive", p.ServerKeepAlive},
 		{"MaxIdleTime", p.MaxIdleTime},
 		{"IdleMargin", p.IdleMargin},
+		{"LivenessCheckAfter", p.LivenessCheckAfter},
 		{"MaxConnAge", p.MaxConnAge},
 	}
 }

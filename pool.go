@@ -37,10 +37,11 @@ type pool struct {
 	multi   bool // the last connection negotiated HTTP/2
 	known   bool // whether there was a last connection
 
-	timer    *time.Timer
-	timerAt  time.Time // when it fires; zero: it is not running
-	lastUse  time.Time
-	lastLook time.Time // when idle HTTP/2 connections were last looked at
+	timer   *time.Timer
+	timerAt time.Time // when it fires; zero: it is not running
+	lastUse time.Time
+
+	serverEnded time.Time // when the server last ended a connection that had been used
 
 	counts counts
 }
@@ -236,6 +237,9 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 		}
 	}
 	p.counts.closed[why]++
+	if why.byServer() {
+		p.serverEnded = time.Now()
+	}
 	doomed.add(c)
 	p.u.t.noteQuiet()
 }
@@ -255,7 +259,7 @@ func (p *pool) giveBack(c *conn, round uint32) bool {
 		c.idleSince = now
 		// The server's clock may have started when it had written the
 		// response, which can be long before it was read here.
-		if p.slowlyRead(c, now) {
+		if c.readLate = p.slowlyRead(c, now); c.readLate {
 			c.idleSince = c.headerAt
 		}
 		p.keepLocked(c, now, &doomed)

@@ -26,6 +26,9 @@ const (
 	ClosedServerFIN
 	// ClosedServerRST: the server reset it while it was idle.
 	ClosedServerRST
+	// ClosedLiveness: a look at its socket, before a request was sent on it,
+	// found that the server had closed it or sent something.
+	ClosedLiveness
 	// ClosedStaleOnUse: the server had closed it when a request was sent.
 	ClosedStaleOnUse
 	// ClosedSibling: a request met a connection that the server had closed,
@@ -59,6 +62,7 @@ var closeReasonNames = [closeReasons]string{
 	ClosedGoAway:          "goaway",
 	ClosedServerFIN:       "server_fin",
 	ClosedServerRST:       "server_rst",
+	ClosedLiveness:        "liveness",
 	ClosedStaleOnUse:      "stale_on_use",
 	ClosedSibling:         "sibling",
 	ClosedUnexpectedData:  "unexpected_data",
@@ -76,6 +80,16 @@ func (r CloseReason) String() string {
 		return closeReasonNames[r]
 	}
 	return fmt.Sprintf("CloseReason(%d)", uint8(r))
+}
+
+// byServer reports whether the server ended the connection, after it had been
+// of use.
+func (r CloseReason) byServer() bool {
+	switch r {
+	case ClosedConnectionClose, ClosedGoAway, ClosedServerFIN, ClosedServerRST, ClosedLiveness, ClosedStaleOnUse:
+		return true
+	}
+	return false
 }
 
 // MarshalText makes the reason readable in JSON, also as a map's key.

@@ -19,6 +19,10 @@ const (
 	// (RFC 9110 §9.2.2).
 	maxUnknownResends = 1
 
+	// restartWindow is for how long after the server has closed a connection
+	// it is taken to be going down; see endingServer.
+	restartWindow = time.Second
+
 	// The wait before a resend's dial is tried again: full jitter up to
 	// redialWait·2ⁿ.
 	redialWait = 50 * time.Millisecond
@@ -176,7 +180,9 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		}
 	case Unknown:
 		switch {
-		case !l.reused || c.unknown >= maxUnknownResends:
+		case c.unknown >= maxUnknownResends:
+			return notJudged
+		case !l.reused && !c.u.pool.endingServer(time.Now()):
 			return notJudged
 		case !isIdempotent(c.req, c.opt):
 			return notIdempotent
@@ -196,6 +202,19 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		return notJudged
 	}
 	return ""
+}
+
+// endingServer reports whether the server seems to be going down: it has
+// answered before, and has ended a connection a moment ago.
+//
+// A request on a new connection is normally not resent when it gets no answer,
+// since the server has no reason to hang up on it but the request itself. One
+// that goes down has: Go's, for one, closes connections on which the first
+// request arrives after Shutdown was called (net/http, conn.serve).
+func (p *pool) endingServer(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.serverEnded.IsZero() && elapsed(p.serverEnded, now) < restartWindow
 }
 
 // learn counts a stale hit and draws the conclusions for other connections.
