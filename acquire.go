@@ -31,12 +31,21 @@ func (l *lease) doubtful(pol *Policy) bool {
 }
 
 // lookAt looks at the socket of a reserved HTTP/1 connection. If it is not
-// silent, the connection is closed and another must be found.
-func (p *pool) lookAt(c *conn) bool {
-	if c.tcp.look() {
-		return true
+// silent, or has been for longer than the connection may be idle, it is closed
+// and another must be found.
+func (p *pool) lookAt(l *lease) bool {
+	c := l.c
+	why := ClosedLiveness
+	silent, since := c.tcp.look()
+	if silent {
+		// A program short of processor time reads a response late, and then
+		// takes its connection for younger than the server does.
+		if !l.limit.reached(since) {
+			return true
+		}
+		why = ClosedIdleDeadline
 	}
-	p.bury(c, c.round.Load(), ClosedLiveness)
+	p.bury(c, c.round.Load(), why)
 	p.mu.Lock()
 	p.unuseLocked(c)
 	p.mu.Unlock()
@@ -64,7 +73,7 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			}
 			p.mu.Unlock()
 			doomed.shut()
-			if c.reserve() && (!l.doubtful(pol) || p.lookAt(c)) {
+			if c.reserve() && (!l.doubtful(pol) || p.lookAt(&l)) {
 				return l, nil
 			}
 			continue

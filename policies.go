@@ -74,6 +74,9 @@ func (p Policies) compile(defaults Policy) (*policyTable, error) {
 	for _, text := range slices.Sorted(maps.Keys(p.Upstreams)) {
 		path := fmt.Sprintf("Policies.Upstreams[%q]", text)
 		own := p.Upstreams[text]
+		whole := own.inherit(t.fallback)
+		errs = append(errs, own.mistakesAlone(path)...)
+		errs = append(errs, whole.contradictions(path)...)
 		pat, err := parsePattern(text)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", path, err))
@@ -84,9 +87,6 @@ func (p Policies) compile(defaults Policy) (*policyTable, error) {
 			continue
 		}
 		spelled[pat.key()] = text
-		whole := own.inherit(t.fallback)
-		errs = append(errs, own.mistakesAlone(path)...)
-		errs = append(errs, whole.contradictions(path)...)
 		t.rules = append(t.rules, policyRule{pat, whole})
 	}
 	slices.SortStableFunc(t.rules, func(a, b policyRule) int {

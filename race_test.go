@@ -138,7 +138,6 @@ func testIdleRace(t *testing.T, policy Policy, announce string, idle, spread tim
 }
 
 func TestNoRequestIsLostAroundAConfiguredIdleTimeout(t *testing.T) {
-	t.Parallel()
 	const idle = 100 * time.Millisecond
 	testIdleRace(t, Policy{ServerKeepAlive: idle}, "", idle, 700*time.Microsecond, 64)
 }
