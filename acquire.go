@@ -117,7 +117,7 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 		return p.accept(d)
 	case <-ctx.Done():
 		err = context.Cause(ctx)
-	case <-req.Cancel:
+	case <-cancelOf(req):
 		err = errCanceledWaiting
 	}
 	p.mu.Lock()

@@ -85,7 +85,7 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 func (c *conn) prepare(req *http.Request, b *payload, elicit bool) *http.Request {
 	body, other := b.forAttempt()
 	ctx := req.Context()
-	if ctx.Done() != nil || req.Cancel != nil {
+	if ctx.Done() != nil || cancelOf(req) != nil {
 		ctx, c.cancel = context.WithCancel(ctx)
 	} else if !other && !elicit {
 		return req
@@ -128,7 +128,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 
 func requestCanceled(req *http.Request) bool {
 	select {
-	case <-req.Cancel:
+	case <-cancelOf(req):
 		return true
 	default:
 		return false

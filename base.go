@@ -111,7 +111,7 @@ type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 // lost, so what it returns is only remembered, not wrapped.
 func (b *base) trackDials(t *http.Transport) {
 	dial := plainDialer(t)
-	b.http.Dial = nil
+	dropLegacyDialers(b.http)
 	b.http.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
 		rec, ok := ctx.Value(dialRecordKey{}).(*dialRecord)
@@ -124,7 +124,6 @@ func (b *base) trackDials(t *http.Transport) {
 		return wrapped, nil
 	}
 	if dialTLS := tlsDialer(t); dialTLS != nil {
-		b.http.DialTLS = nil
 		b.http.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := dialTLS(ctx, network, addr)
 			if rec, ok := ctx.Value(dialRecordKey{}).(*dialRecord); ok && err == nil {
@@ -133,27 +132,6 @@ func (b *base) trackDials(t *http.Transport) {
 			return c, err
 		}
 	}
-}
-
-func plainDialer(t *http.Transport) dialFunc {
-	switch {
-	case t.DialContext != nil:
-		return t.DialContext
-	case t.Dial != nil:
-		return func(_ context.Context, network, addr string) (net.Conn, error) { return t.Dial(network, addr) }
-	}
-	var d net.Dialer
-	return d.DialContext
-}
-
-func tlsDialer(t *http.Transport) dialFunc {
-	switch {
-	case t.DialTLSContext != nil:
-		return t.DialTLSContext
-	case t.DialTLS != nil:
-		return func(_ context.Context, network, addr string) (net.Conn, error) { return t.DialTLS(network, addr) }
-	}
-	return nil
 }
 
 // firstDefaultTransport is what http.DefaultTransport was when the program

@@ -43,9 +43,6 @@ func (e Evidence) String() string {
 // MarshalText makes the evidence readable in JSON, also as a map's key.
 func (e Evidence) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// proven reports whether no server application can have processed the request.
-func (e Evidence) proven() bool { return e == Unsent || e == Refused }
-
 // What net/http says, where it exports no value to compare with. The tests
 // provoke each of these on every supported Go version.
 const (

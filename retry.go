@@ -125,7 +125,7 @@ func (c *call) sleep(d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-c.req.Context().Done():
-	case <-c.req.Cancel:
+	case <-cancelOf(c.req):
 	}
 	return canceled(c.req)
 }

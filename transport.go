@@ -216,7 +216,7 @@ func canceled(req *http.Request) error {
 		return context.Cause(ctx)
 	}
 	select {
-	case <-req.Cancel:
+	case <-cancelOf(req):
 		return errCanceledWaiting
 	default:
 		return nil

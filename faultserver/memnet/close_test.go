@@ -25,7 +25,7 @@ func TestAFINThatCrossesARequestIsReadAsEOFAndFollowedByARST(t *testing.T) {
 
 		time.Sleep(latency - 1)
 		require.Equal(t, memnet.CloseWait, client.Accounting().State)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, memnet.Accounting{
 			State: memnet.Closed, Sent: int64(len(request)), Queued: int64(len(request)),
@@ -47,7 +47,7 @@ func TestAWriteAfterTheFINSucceedsAndIsAnsweredByARST(t *testing.T) {
 		write(t, client, request)
 		time.Sleep(2*latency - 1)
 		require.Equal(t, memnet.CloseWait, client.Accounting().State)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.ErrorIs(t, writeError(client), syscall.EPIPE)
 	})
