@@ -48,7 +48,6 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 
 	resp.Request = req // not the copy that was sent
 	c.headerAt = time.Now()
-	c.hint = hint{}
 	out := outcome{resp: resp}
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -60,7 +59,11 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 	case resp.Close || req.Close:
 		c.ending = ClosedConnectionClose
 	case c.pool.u.policy().Hint != Off:
-		if c.hint = hintOf(resp); c.hint.last {
+		// A response that announces nothing takes nothing back.
+		if h := hintOf(resp); h != (hint{}) {
+			c.hint = h
+		}
+		if c.hint.last {
 			c.ending = ClosedMaxRequests
 		}
 	}

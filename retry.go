@@ -173,6 +173,9 @@ const notJudged = "-"
 // This is where promise P1 is kept: a request that is not idempotent passes
 // only if no server application can have processed it.
 func (c *call) obstacle(l *lease, out outcome) string {
+	if canceled(c.req) != nil {
+		return notJudged
+	}
 	switch out.evidence {
 	case Unsent, Refused:
 		if len(c.past) >= maxProvenResends {
@@ -197,9 +200,6 @@ func (c *call) obstacle(l *lease, out outcome) string {
 	}
 	if !c.body.replayable(out.over) {
 		return notReplayable
-	}
-	if canceled(c.req) != nil {
-		return notJudged
 	}
 	return ""
 }
