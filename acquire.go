@@ -15,8 +15,10 @@ type lease struct {
 	reused  bool          // it carried a request before
 	wasIdle bool          // it was idle, for idleAge
 	idleAge time.Duration // by both clocks
+	limit   idleLimit     // of its idle age
 	late    bool          // its idle age may be more than is known
-	limit   idleLimit
+	doubt   bool          // its socket was looked at
+	until   time.Time     // when it becomes too late to write a request; zero: never
 }
 
 // doubtful reports whether the connection's socket is to be looked at before
@@ -33,14 +35,18 @@ func (l *lease) doubtful(pol *Policy) bool {
 // lookAt looks at the socket of a reserved HTTP/1 connection. If it is not
 // silent, or has been for longer than the connection may be idle, it is closed
 // and another must be found.
-func (p *pool) lookAt(l *lease) bool {
+func (p *pool) lookAt(l *lease, now time.Time) bool {
 	c := l.c
+	l.doubt = true
 	why := ClosedLiveness
 	silent, since := c.tcp.look()
 	if silent {
 		// A program short of processor time reads a response late, and then
 		// takes its connection for younger than the server does.
 		if !l.limit.reached(since) {
+			if l.limit.source != DeadlineNone {
+				l.until = earlier(l.until, now.Add(l.limit.age-since))
+			}
 			return true
 		}
 		why = ClosedIdleDeadline
@@ -73,7 +79,7 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			}
 			p.mu.Unlock()
 			doomed.shut()
-			if c.reserve() && (!l.doubtful(pol) || p.lookAt(&l)) {
+			if c.reserve() && (!l.doubtful(pol) || p.lookAt(&l, now)) {
 				return l, nil
 			}
 			continue
@@ -103,6 +109,9 @@ func leaseLocked(c *conn, now time.Time) lease {
 	l := lease{c: c, reused: c.uses > 1, wasIdle: c.wasIdle}
 	if c.wasIdle {
 		l.idleAge, l.limit, l.late = c.idleAge(now), c.limit, c.readLate
+		if l.limit.source != DeadlineNone {
+			l.until = now.Add(l.limit.age - l.idleAge)
+		}
 	}
 	return l
 }

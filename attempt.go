@@ -16,14 +16,14 @@ type outcome struct {
 }
 
 // send makes one attempt on a leased connection.
-func (l *lease) send(req *http.Request, b *payload, elicit bool) outcome {
+func (l *lease) send(req *http.Request, b *payload, elicit bool, now time.Time) outcome {
 	if l.c.h2 {
 		return l.sendHTTP2(req, b)
 	}
-	return l.sendHTTP1(req, b, elicit)
+	return l.sendHTTP1(req, b, elicit, now)
 }
 
-func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
+func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool, now time.Time) outcome {
 	c := l.c
 	round := c.round.Load()
 	c.ctx, c.cancel, c.ending = req.Context(), nil, reasonNone
@@ -35,7 +35,7 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 			c.pool.bury(c, round, c.deathReason(true))
 			return outcome{err: plainCause(err), evidence: Unsent, over: true}
 		}
-		if !c.tcp.arm() {
+		if !c.tcp.arm(now, l.until, l.doubt) {
 			c.pool.bury(c, round, ClosedUnexpectedData)
 			return outcome{err: errUnsolicited, evidence: Unsent, over: true}
 		}
@@ -129,6 +129,10 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 	return out
 }
 
+// barred reports whether it was this side that found it too late to send the
+// request.
+func (l *lease) barred() bool { return !l.c.h2 && l.c.tcp != nil && l.c.tcp.barred() }
+
 func requestCanceled(req *http.Request) bool {
 	select {
 	case <-cancelOf(req):
@@ -142,6 +146,8 @@ func failedReason(reused bool, ev Evidence, tcp *tracked) CloseReason {
 	switch {
 	case tcp != nil && tcp.tainted.Load():
 		return ClosedUnexpectedData
+	case tcp != nil && tcp.barred():
+		return ClosedIdleDeadline
 	case reused && (ev == Unsent || ev == Unknown):
 		return ClosedStaleOnUse
 	}

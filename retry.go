@@ -62,7 +62,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 			return nil, c.fail(err)
 		}
 		hooks.start(&l, number)
-		out := l.send(req, &c.body, elicit)
+		out := l.send(req, &c.body, elicit, now)
 		if out.evidence == NoEvidence {
 			hooks.done(&l, number, out, false)
 			return c.finish(out)
@@ -225,7 +225,7 @@ func (c *call) learn(l *lease, ev Evidence, now time.Time, resent bool) {
 	if resent {
 		p.counts.resent[ev]++
 	}
-	stale := l.reused && (ev == Unsent || ev == Unknown)
+	stale := l.reused && (ev == Unsent || ev == Unknown) && !l.barred()
 	if stale {
 		if isIdempotent(c.req, c.opt) {
 			p.counts.staleIdempotent++

@@ -7,11 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // errUnsolicited is what the read loop gets instead of bytes that no request
 // asked for.
 var errUnsolicited = errors.New("idlewise: the server sent data that no request had asked for")
+
+// errLate is what net/http gets when it would write a request too late.
+var errLate = errors.New("idlewise: the connection had been idle for too long when the request was to be written")
 
 // A stage says what the bytes on an HTTP/1 connection can belong to.
 type stage int32
@@ -26,6 +30,8 @@ const (
 	stageArmed
 	// stageBegun: a write of the request was begun.
 	stageBegun
+	// stageBarred: the request came too late to be written; nothing is.
+	stageBarred
 )
 
 // An ending says how the peer, or we, ended a connection.
@@ -58,6 +64,11 @@ type tracked struct {
 
 	inRead  atomic.Bool                   // a Read is entered and has not returned
 	waiting atomic.Pointer[chan struct{}] // closed when a Read is entered, or at Close
+
+	// How long a request may be written, assigned by arm for begin.
+	lateAt  time.Time // zero: always
+	armedAt time.Time
+	doubt   bool // look again if that takes its time
 
 	sent atomic.Int64 // bytes accepted for writing since arm
 	got  atomic.Int64 // bytes read since the request was begun
@@ -103,7 +114,9 @@ func (t *trackedTCP) CloseRead() error  { return t.tcp.CloseRead() }
 func (t *trackedTCP) SyscallConn() (syscall.RawConn, error) { return t.tcp.SyscallConn() }
 
 func (t *trackedTCP) ReadFrom(r io.Reader) (int64, error) {
-	t.begin()
+	if err := t.begin(); err != nil {
+		return 0, err
+	}
 	n, err := t.tcp.ReadFrom(r)
 	t.sent.Add(n)
 	t.note(err)
@@ -111,7 +124,9 @@ func (t *trackedTCP) ReadFrom(r io.Reader) (int64, error) {
 }
 
 func (t *tracked) Write(p []byte) (int, error) {
-	t.begin()
+	if err := t.begin(); err != nil {
+		return 0, err
+	}
 	n, err := t.Conn.Write(p)
 	t.sent.Add(int64(n))
 	t.note(err)
@@ -120,10 +135,42 @@ func (t *tracked) Write(p []byte) (int, error) {
 
 // begin marks the request as begun, before the system call: from then on it
 // may have been delivered, whatever the call returns.
-func (t *tracked) begin() {
-	if stage(t.stage.Load()) == stageArmed {
+//
+// It refuses a first write that comes too late. Between checkout and this
+// moment the request went through net/http and to another goroutine, which on
+// a busy machine can take longer than the margin. What was not written can be
+// sent on another connection, whatever the method.
+func (t *tracked) begin() error {
+	switch stage(t.stage.Load()) {
+	case stageArmed:
+		if t.late() {
+			t.stage.Store(int32(stageBarred))
+			return errLate
+		}
 		t.stage.CompareAndSwap(int32(stageArmed), int32(stageBegun))
+	case stageBarred:
+		return errLate
 	}
+	return nil
+}
+
+// lookAgainAfter is how old a look at the socket may be when the request is
+// written.
+const lookAgainAfter = time.Millisecond
+
+func (t *tracked) late() bool {
+	if t.lateAt.IsZero() {
+		return false
+	}
+	now := time.Now()
+	if !now.Before(t.lateAt) {
+		return true
+	}
+	if t.doubt && now.Sub(t.armedAt) > lookAgainAfter {
+		silent, _ := t.look()
+		return !silent
+	}
+	return false
 }
 
 func (t *tracked) Read(p []byte) (int, error) {
@@ -224,10 +271,12 @@ func (t *tracked) awaitQuiet() {
 	}
 }
 
-// arm begins to watch for one request. The caller owns the connection. It
-// reports false if data came that nobody had asked for: then no request may
-// be announced.
-func (t *tracked) arm() bool {
+// arm begins to watch for one request. The caller owns the connection. From
+// lateAt on the request is not written any more; doubt says that the socket is
+// to be looked at again if it is not written soon. arm reports false if data
+// came that nobody had asked for: then no request may be announced.
+func (t *tracked) arm(now, lateAt time.Time, doubt bool) bool {
+	t.armedAt, t.lateAt, t.doubt = now, lateAt, doubt
 	t.sent.Store(0)
 	t.got.Store(0)
 	t.stage.Store(int32(stageArmed))
@@ -245,5 +294,12 @@ func (t *tracked) rest() {
 // TCP connection took nothing. Of other connections a write that was begun
 // proves nothing: they may buffer.
 func (t *tracked) unsent() bool {
-	return stage(t.stage.Load()) == stageArmed || t.isTCP && t.sent.Load() == 0
+	switch stage(t.stage.Load()) {
+	case stageArmed, stageBarred:
+		return true
+	}
+	return t.isTCP && t.sent.Load() == 0
 }
+
+// barred reports whether the request came too late to be written.
+func (t *tracked) barred() bool { return stage(t.stage.Load()) == stageBarred }
