@@ -17,6 +17,7 @@ type lease struct {
 	idleAge time.Duration // by both clocks
 	limit   idleLimit     // of its idle age
 	late    bool          // its idle age may be more than is known
+	took    time.Duration // by as much as this, for that long took the last request
 	doubt   bool          // its socket was looked at
 	until   time.Time     // when it becomes too late to write a request; zero: never
 }
@@ -29,7 +30,7 @@ func (l *lease) doubtful(pol *Policy) bool {
 	if !l.wasIdle || l.c.h2 || l.c.tcp == nil || pol.LivenessCheckAfter < 0 {
 		return false // an HTTP/2 connection may rightly have unread data
 	}
-	return l.late || l.idleAge >= pol.LivenessCheckAfter || l.limit.reached(2*l.idleAge)
+	return l.late || l.idleAge >= pol.LivenessCheckAfter || l.limit.reached(2*(l.idleAge+l.took))
 }
 
 // lookAt looks at the socket of a reserved HTTP/1 connection. If it is not
@@ -63,6 +64,7 @@ func (p *pool) lookAt(l *lease, now time.Time) bool {
 // One that began before notBefore does not count.
 func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, error) {
 	var w *waiter
+	valid := false
 	for {
 		var doomed doomedList
 		pol := p.u.policy()
@@ -84,6 +86,16 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			}
 			continue
 		}
+		if w == nil && !valid {
+			// Before a connection is dialed for it in vain.
+			p.mu.Unlock()
+			doomed.shut()
+			if err := p.u.t.validator.check(req); err != nil {
+				return lease{}, err
+			}
+			valid = true
+			continue
+		}
 		if w == nil {
 			w = &waiter{ctx: req.Context(), notBefore: notBefore, ready: make(chan delivery, 1)}
 			p.waiters.push(w)
@@ -92,6 +104,9 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			p.waiters.pushFront(w)
 		}
 		p.dialForLocked(w)
+		if !w.dialing && !notBefore.IsZero() {
+			p.makeRoomLocked(notBefore, &doomed)
+		}
 		p.mu.Unlock()
 		doomed.shut()
 
@@ -104,11 +119,26 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 	}
 }
 
+// makeRoomLocked closes the oldest idle connection that began before
+// notBefore, if only the limit keeps a newer one from being opened.
+func (p *pool) makeRoomLocked(notBefore time.Time, doomed *doomedList) {
+	if p.mayOpenLocked() || p.dialing > 0 {
+		return
+	}
+	for c := p.oldest; c != nil; c = c.prev {
+		if c.born.Before(notBefore) {
+			p.removeLocked(c, ClosedPoolFull, doomed)
+			return
+		}
+	}
+}
+
 // leaseLocked describes a connection just taken.
 func leaseLocked(c *conn, now time.Time) lease {
 	l := lease{c: c, reused: c.uses > 1, wasIdle: c.wasIdle}
 	if c.wasIdle {
 		l.idleAge, l.limit, l.late = c.idleAge(now), c.limit, c.readLate
+		l.took = c.took
 		if l.limit.source != DeadlineNone {
 			l.until = now.Add(l.limit.age - l.idleAge)
 		}
@@ -134,6 +164,12 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 	if queued {
 		p.waiters.remove(w)
 	}
+	for _, d := range p.dials {
+		if d.owner == w {
+			d.abandoned = true // it may never end; nobody is to count on it
+		}
+	}
+	p.dialWantedLocked()
 	p.mu.Unlock()
 	if !queued {
 		// It was served at the same moment: what it got goes to the next.
@@ -166,6 +202,5 @@ func (p *pool) release(c *conn) {
 	p.mu.Lock()
 	p.unuseLocked(c)
 	p.mu.Unlock()
-	c.cc.Release()
-	p.streamEnded(c, true)
+	p.streamEnded(c, stream{epoch: -1})
 }

@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"time"
@@ -13,6 +14,8 @@ type outcome struct {
 	err      error    // as http.Transport would give it
 	evidence Evidence // if the connection failed, or the 408 counts as that
 	over     bool     // nothing of the request is being written any more
+	late     bool     // it was this side that found it too late to write the request
+	alive    bool     // HTTP/2: only the stream failed, the connection did not
 }
 
 // send makes one attempt on a leased connection.
@@ -26,7 +29,7 @@ func (l *lease) send(req *http.Request, b *payload, elicit bool, now time.Time) 
 func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool, now time.Time) outcome {
 	c := l.c
 	round := c.round.Load()
-	c.ctx, c.cancel, c.ending = req.Context(), nil, reasonNone
+	c.ctx, c.cancel, c.ending, c.sentAt = req.Context(), nil, reasonNone, now
 	if c.tcp != nil {
 		// Trap: bytes that arrive after a request was announced but before
 		// it was written become its response.
@@ -121,6 +124,10 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 		if !b.failed() {
 			out.evidence = judgeHTTP1(c.tcp, err)
 		}
+		if errors.Is(err, errLate) {
+			out.late = true
+			c.pool.bury(c, round, ClosedIdleDeadline)
+		}
 		c.pool.bury(c, round, failedReason(l.reused, out.evidence, c.tcp))
 	}
 	if cancel != nil {
@@ -128,10 +135,6 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 	}
 	return out
 }
-
-// barred reports whether it was this side that found it too late to send the
-// request.
-func (l *lease) barred() bool { return !l.c.h2 && l.c.tcp != nil && l.c.tcp.barred() }
 
 func requestCanceled(req *http.Request) bool {
 	select {
@@ -146,8 +149,6 @@ func failedReason(reused bool, ev Evidence, tcp *tracked) CloseReason {
 	switch {
 	case tcp != nil && tcp.tainted.Load():
 		return ClosedUnexpectedData
-	case tcp != nil && tcp.barred():
-		return ClosedIdleDeadline
 	case reused && (ev == Unsent || ev == Unknown):
 		return ClosedStaleOnUse
 	}
@@ -168,15 +169,17 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	resp, err := c.cc.RoundTrip(sent)
 	if err == nil {
 		resp.Request = req
-		c.wrapShared(resp)
+		c.wrapShared(resp, req.Method)
 		return outcome{resp: resp}
 	}
 	out := outcome{err: plainCause(err), over: true}
 	if req.Context().Err() == nil && !requestCanceled(req) && !b.failed() {
 		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.sent.Load() != before
-		out.evidence = judgeHTTP2(err, written, c.cc.Err() != nil)
+		gone := c.cc.Err() != nil
+		out.evidence = judgeHTTP2(err, written, gone)
+		out.alive = !gone && isStreamError(err)
 	}
-	c.pool.streamEnded(c, true)
+	c.streamFailed()
 	return out
 }
 

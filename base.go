@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 )
 
 // A base is the http.Transport that connections are made with.
@@ -19,6 +21,9 @@ type base struct {
 	// own pool is never used.
 	http *http.Transport
 
+	// http1 is like http without HTTP/2.
+	http1 *http.Transport
+
 	proxy func(*http.Request) (*url.URL, error) // the program's, or nil
 	http2 bool                                  // HTTP/2 may be negotiated over TLS
 }
@@ -26,8 +31,14 @@ type base struct {
 // newBase prepares a clone of t. The traps are those of http.ClientConn.
 func newBase(t *http.Transport) *base {
 	b := &base{original: t}
+	b.http = b.clone(t)
+	b.http1 = b.clone(t)
+	withoutHTTP2(b.http1)
+	return b
+}
+
+func (b *base) clone(t *http.Transport) *http.Transport {
 	clone := t.Clone() // also settles what t does about HTTP/2
-	b.http = clone
 	b.http2 = speaksHTTP2(t)
 
 	// Trap: with a limit here, closing a ClientConn panics in net/http. The
@@ -48,7 +59,7 @@ func newBase(t *http.Transport) *base {
 	}
 
 	clone.TLSClientConfig = withResumption(clone.TLSClientConfig)
-	b.trackDials(t)
+	trackDials(clone, t)
 
 	// Trap: NewClientConn asks Proxy about an invented request that lacks
 	// the port. The program's function is asked about the real one, once per
@@ -60,7 +71,36 @@ func newBase(t *http.Transport) *base {
 		}
 		return nil, nil
 	}
-	return b
+	return clone
+}
+
+// withoutHTTP2 makes a clone that was not used yet speak HTTP/1 only.
+func withoutHTTP2(t *http.Transport) {
+	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	t.ForceAttemptHTTP2 = false
+	if t.Protocols != nil {
+		t.Protocols.SetHTTP1(true)
+		t.Protocols.SetHTTP2(false)
+		t.Protocols.SetUnencryptedHTTP2(false)
+	}
+	t.TLSClientConfig.NextProtos = slices.DeleteFunc(slices.Clone(t.TLSClientConfig.NextProtos), func(p string) bool { return p == "h2" })
+}
+
+// needsHTTP1 reports whether HTTP/2 cannot carry req, as with a WebSocket's
+// upgrade. http.Transport sends such requests over HTTP/1 whatever else it
+// speaks with the server.
+func needsHTTP1(req *http.Request) bool {
+	if req.URL.Scheme != "https" || len(req.Header["Upgrade"]) == 0 || !strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+		return false
+	}
+	for _, v := range req.Header["Connection"] {
+		for token := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // speaksHTTP2 reports whether t, which was cloned before, negotiates HTTP/2.
@@ -75,6 +115,14 @@ func speaksHTTP2(t *http.Transport) bool {
 func (b *base) unencryptedHTTP2() bool {
 	p := b.http.Protocols
 	return p != nil && p.UnencryptedHTTP2() && !p.HTTP1()
+}
+
+// forUpstream returns the Transport that connections for k are made with.
+func (b *base) forUpstream(k upstreamKey) *http.Transport {
+	if k.onlyHTTP1 {
+		return b.http1
+	}
+	return b.http
 }
 
 // mayNegotiateHTTP2 reports whether a connection for scheme can turn out to
@@ -109,10 +157,10 @@ type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 //
 // Trap: on Go 1.26 a DialTLSContext must return a *tls.Conn or HTTP/2 is
 // lost, so what it returns is only remembered, not wrapped.
-func (b *base) trackDials(t *http.Transport) {
+func trackDials(clone, t *http.Transport) {
 	dial := plainDialer(t)
-	dropLegacyDialers(b.http)
-	b.http.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	dropLegacyDialers(clone)
+	clone.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
 		rec, ok := ctx.Value(dialRecordKey{}).(*dialRecord)
 		if err != nil || c == nil || !ok {
@@ -124,7 +172,7 @@ func (b *base) trackDials(t *http.Transport) {
 		return wrapped, nil
 	}
 	if dialTLS := tlsDialer(t); dialTLS != nil {
-		b.http.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		clone.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := dialTLS(ctx, network, addr)
 			if rec, ok := ctx.Value(dialRecordKey{}).(*dialRecord); ok && err == nil {
 				rec.raw = c

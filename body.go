@@ -26,6 +26,7 @@ type payload struct {
 	length  int                    // of memory before the attempt
 	guard   *guard                 // around current, if it is neither memory nor file
 	file    bool
+	spent   bool // closed, and there is no other
 }
 
 func newPayload(req *http.Request) payload {
@@ -97,7 +98,7 @@ func (b *payload) rewind(attemptOver bool) error {
 	b.close()
 	body, err := b.first.GetBody()
 	if err != nil {
-		b.current, b.memory, b.guard = nil, nil, nil
+		b.spent = true
 		return err
 	}
 	b.wrap(body)
@@ -107,6 +108,7 @@ func (b *payload) rewind(attemptOver bool) error {
 // close makes sure that the current body is closed; no attempt has use for it.
 func (b *payload) close() {
 	switch {
+	case b.spent:
 	case b.guard != nil:
 		b.guard.Close()
 		b.guard.release()

@@ -48,6 +48,7 @@ type conn struct {
 	// These belong to the caller while it is busy; phaseReturned hands them on.
 	ctx      context.Context    // of the request
 	cancel   context.CancelFunc // of the attempt's context, or nil
+	sentAt   time.Time          // when its attempt began
 	headerAt time.Time          // when the response header came
 	ending   CloseReason        // it must not be reused, and why
 	hint     hint               // the last Keep-Alive header
@@ -60,16 +61,23 @@ type conn struct {
 	idle         bool  // it is in the idle list
 	wasIdle      bool  // it was when it was last taken
 	added, gone  bool  // it joined the pool; it left it
+	handedOver   bool  // a 101 response gave its socket to the program
 	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
 	idleSince    time.Time
-	readLate     bool      // the last response was read slowly
-	limit        idleLimit // how old it may get while idle
-	due          time.Time // when the sweep retires it; zero: never
-	uses         int       // requests
-	picks        uint64    // times it was chosen, to see that it was meanwhile
-	streams      int       // HTTP/2: chosen and not ended
-	full         bool      // HTTP/2: a reservation was refused
-	doomed       *conn     // in a chain of connections to close once pool.mu is free
+	took         time.Duration // the last request, to the end of its response
+	readLate     bool          // the last response was read slowly
+	limit        idleLimit     // how old it may get while idle
+	due          time.Time     // when the sweep retires it; zero: never
+	uses         int           // requests
+	picks        uint64        // times it was chosen, to see that it was meanwhile
+	streams      int           // HTTP/2: chosen and not ended
+	epoch        int           // HTTP/2: how often streams was set anew
+	entering     int           // HTTP/2: chosen, and RoundTrip has not returned
+	failedAt     time.Time     // when a request on it first failed, if it was not closed at once
+	held         bool          // HTTP/2: it was just dialed; callers that wait come first
+	answered     bool          // HTTP/2: a stream ended, and so the server's SETTINGS are known
+	full         bool          // HTTP/2: a reservation was refused
+	doomed       *conn         // in a chain of connections to close once pool.mu is free
 }
 
 func (c *conn) phase() phase { return phase(c.round.Load() & 3) }
@@ -118,6 +126,8 @@ func (c *conn) spentLocked(now time.Time, p *Policy) CloseReason {
 		return c.ending
 	case c.uses == 0:
 		// Whatever the limits, what was dialed for a request serves it.
+	case c.h2 && c.pool.u.t.base.http.DisableKeepAlives:
+		return ClosedConnectionClose // net/http permits it one stream
 	case over(elapsed(c.born, now), c.maxAge):
 		return ClosedMaxAge
 	case p.MaxRequestsPerConn > 0 && c.uses >= p.MaxRequestsPerConn:
@@ -163,14 +173,12 @@ func (c *conn) settle() {
 	switch phase(round & 3) {
 	case phaseBusy, phaseGone:
 		return
-	case phaseIdle:
-		if c.cc.Err() != nil {
-			c.pool.bury(c, round, c.deathReason(true))
-		}
-		return
 	}
 	if c.cc.Err() != nil {
-		c.pool.bury(c, round, c.deathReason(false))
+		c.pool.bury(c, round, reasonNone)
+		return
+	}
+	if phase(round&3) == phaseIdle {
 		return
 	}
 	if c.cc.Available() == 0 {
@@ -178,14 +186,17 @@ func (c *conn) settle() {
 	}
 	// Available was seen in the round that was seen to have returned: it is
 	// this response that ended, if the round is still the same.
-	cancel := c.cancel
-	if c.pool.giveBack(c, round) && cancel != nil {
+	cancel, ok := c.pool.giveBack(c, round)
+	if cancel != nil {
 		cancel()
+	}
+	if ok && c.cc.Err() != nil {
+		c.settle() // it died meanwhile, and the hook came too early to see it idle
 	}
 }
 
 // deathReason says why net/http closed the connection without having been
-// asked to.
+// asked to. pool.mu is held, or the caller has the connection.
 func (c *conn) deathReason(wasIdle bool) CloseReason {
 	if c.ending != reasonNone {
 		return c.ending
@@ -214,7 +225,7 @@ func (c *conn) deathReason(wasIdle bool) CloseReason {
 // shut closes a connection that has left the pool. No lock is held.
 func (c *conn) shut() {
 	c.cc.Close()
-	if c.tcp == nil || c.ending == ClosedUpgraded {
+	if c.tcp == nil || c.handedOver {
 		c.freeSlot() // nothing else will tell when the socket is closed
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"reflect"
 	"strings"
 )
 
@@ -53,9 +54,9 @@ const (
 	errTextGoAway           = "http2: Transport received Server's graceful shutdown GOAWAY"
 	errTextNotUsable        = "http2: client conn not usable"
 	errTextNotEstablished   = "http2: client conn could not be established"
+	errTextForceClosed      = "http2: client connection force closed via ClientConn.Close"
 	errTextConnectionLost   = "http2: client connection lost"
 	errTextClosedAfter      = "http2: server sent GOAWAY and closed the connection"
-	errTextInvalid          = "http: invalid "
 )
 
 // Error codes of RFC 9113 §7.
@@ -74,6 +75,12 @@ type streamError struct {
 
 func (e streamError) Error() string { return fmt.Sprintf("stream error: code %d", e.Code) }
 
+// isStreamError reports whether err concerns one HTTP/2 stream only.
+func isStreamError(err error) bool {
+	var se streamError
+	return errors.As(err, &se)
+}
+
 // plainCause returns err as http.Transport gives it to the caller: without
 // the marks that ClientConn leaves on it.
 func plainCause(err error) error {
@@ -86,14 +93,16 @@ func plainCause(err error) error {
 		if text != innerText && text != errTextReadFromServer+innerText {
 			break
 		}
-		if _, ok := err.(net.Error); ok {
-			break // a type that programs look at, not a mark
+		if reflect.TypeOf(err).PkgPath() != "net/http" {
+			break // the program's own, or another package's
 		}
 		err = inner
 	}
-	if rest, ok := strings.CutPrefix(err.Error(), errTextInvalid); ok {
-		// ClientConn's wording of an invalid request differs by its prefix.
-		return errors.New("net/http: invalid " + rest)
+	// ClientConn's wording of an invalid request differs by its prefix.
+	for _, what := range []string{"header ", "trailer ", "method "} {
+		if strings.HasPrefix(err.Error(), "http: invalid "+what) {
+			return errors.New("net/" + err.Error())
+		}
 	}
 	return err
 }
@@ -157,6 +166,7 @@ func judgeHTTP2(err error, written, gone bool) Evidence {
 		return Unsent
 	case text == errTextConnectionLost,
 		strings.HasPrefix(text, errTextClosedAfter),
+		text == errTextForceClosed, // by net/http, after a write on another stream failed
 		gone && (errors.Is(err, io.ErrUnexpectedEOF) || isClosedConn(err)):
 		if !written {
 			return Unsent

@@ -17,6 +17,10 @@ type dial struct {
 	owner   *waiter // whose ctx values it carries; nil: none
 	started time.Time
 	cancel  context.CancelFunc
+
+	// Guarded by pool.mu: its owner gave up, or CloseIdleConnections canceled
+	// it. What it brings is used, but no caller relies on it.
+	abandoned bool
 }
 
 // dialWantedLocked starts the dials that the waiting callers need and the
@@ -42,19 +46,33 @@ func (p *pool) dialForLocked(w *waiter) {
 		// One handshake at a time: if it turns out to be HTTP/2, the
 		// connection serves all. If not, the others dial when that is known.
 		for _, d := range p.dials {
-			if !d.started.Before(w.notBefore) {
+			if !d.abandoned && !d.started.Before(w.notBefore) {
 				return
 			}
 		}
-	} else if w.notBefore.IsZero() && p.dialing >= p.waiters.n {
+	} else if w.notBefore.IsZero() && p.reliableDialsLocked() >= p.waiters.n {
 		return // as many connections are coming as callers wait
 	}
 	w.dialing = true
 	p.startDialLocked(w, w.ctx)
 }
 
-// mayShareLocked reports whether the next connection may turn out to be HTTP/2.
+func (p *pool) reliableDialsLocked() int {
+	n := 0
+	for _, d := range p.dials {
+		if !d.abandoned {
+			n++
+		}
+	}
+	return n
+}
+
+// mayShareLocked reports whether the next connection may turn out to be HTTP/2
+// and serve several callers.
 func (p *pool) mayShareLocked() bool {
+	if p.u.t.base.http.DisableKeepAlives || p.u.key.onlyHTTP1 {
+		return false
+	}
 	if !p.known {
 		return p.u.t.base.mayNegotiateHTTP2(p.u.key.scheme)
 	}
@@ -97,10 +115,10 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	}
 	p.known, p.multi = true, c.h2
 	p.addLocked(c)
+	c.idleSince = now
 	if c.h2 {
-		c.streams++ // holds it back from the idle list until the callers are served
+		c.held = true // not idle until the callers that wait are served
 	} else {
-		c.idleSince = now
 		p.keepLocked(c, now, &doomed)
 		p.dialWantedLocked()
 	}
@@ -111,7 +129,13 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	// in between, it is noticed here.
 	if c.h2 {
 		p.serveShared(c)
-		p.streamEnded(c, true)
+		p.mu.Lock()
+		c.held = false
+		if c.streams == 0 && !c.gone {
+			p.keepLocked(c, now, &doomed)
+		}
+		p.mu.Unlock()
+		doomed.shut()
 		c.reviewShared()
 		p.mu.Lock()
 		p.dialWantedLocked() // for those it has no streams for
@@ -129,7 +153,7 @@ func (p *pool) failLocked(d *dial, err error) {
 		p.waiters.remove(d.owner)
 		d.owner.deliver(nil, err)
 	}
-	if !p.mayShareLocked() {
+	if d.abandoned || !p.mayShareLocked() {
 		return
 	}
 	for w := p.waiters.pop(d.started); w != nil; w = p.waiters.pop(d.started) {
@@ -154,7 +178,7 @@ func (p *pool) connect(ctx context.Context, d *dial) (*conn, error) {
 	ctx = context.WithValue(ctx, dialRecordKey{}, rec)
 	ctx = httptrace.WithClientTrace(ctx, rec.trace())
 	b := p.u.t.base
-	cc, err := b.http.NewClientConn(ctx, p.u.key.scheme, p.u.addr)
+	cc, err := b.forUpstream(p.u.key).NewClientConn(ctx, p.u.key.scheme, p.u.addr)
 	if err != nil {
 		if rec.tcp != nil {
 			rec.tcp.Close() // net/http may do so in the background only

@@ -20,8 +20,8 @@ var (
 // that its server had closed, and was not, or not successfully, repeated.
 //
 // Its text says what is known, what the caller can do, and ends in the
-// cause's own words. It holds no method, URL or duration, so that equal
-// failures have equal texts; %+v and LogValue give the rest.
+// cause's own words. It holds no method, URL or duration, so that it
+// can be grouped by the cause; %+v and LogValue give the rest.
 //
 // Failures that idlewise has nothing to say about, among them those of
 // contexts, and of dials and TLS handshakes of a first attempt, are as
@@ -110,13 +110,13 @@ const (
 	notDialed     = "and no connection could be opened for the resend"
 )
 
-// judged makes the error for attempts, the last of which failed with the
-// given evidence.
-func judged(attempts []Attempt, last error, ev Evidence, why string) *Error {
+// judged makes the error for attempts, those before being resent and last being
+// what went wrong in the end, with the given evidence.
+func judged(attempts, before []Attempt, last error, ev Evidence, why string) *Error {
 	e := &Error{Err: last, Evidence: ev, Attempts: attempts}
 	var all causes
-	for _, a := range attempts {
-		if a.Err != nil && a.Err != last {
+	for _, a := range before {
+		if a.Err != nil {
 			all = append(all, a.Err)
 		}
 	}

@@ -86,7 +86,7 @@ func (t *Transport) upstreamToExplain(rawURL string) (*upstream, error) {
 	if proxy != nil {
 		proxyText = proxy.String()
 	}
-	u := t.newUpstream(req.URL, proxy, proxyText)
+	u := t.newUpstream(req.URL, proxy, proxyText, false)
 	t.registry.mu.RLock()
 	defer t.registry.mu.RUnlock()
 	if known := t.registry.upstreams[u.key]; known != nil {

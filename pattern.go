@@ -139,6 +139,19 @@ func hostOf(u *url.URL) hostPort {
 	return h
 }
 
+// addrOf returns where u's host is dialed. Unlike in patterns and keys the
+// case of an ASCII name is kept: the program's dialer may look at it.
+func addrOf(u *url.URL) string {
+	host, port := u.Hostname(), u.Port()
+	if !isASCII(host) {
+		host = asciiHost(host)
+	}
+	if port == "" {
+		port = defaultPort(strings.ToLower(u.Scheme))
+	}
+	return net.JoinHostPort(host, port)
+}
+
 func defaultPort(scheme string) string {
 	switch scheme {
 	case "http":

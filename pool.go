@@ -1,7 +1,9 @@
 package idlewise
 
 import (
+	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,8 @@ type pool struct {
 	waiters waiterQueue
 	multi   bool // the last connection negotiated HTTP/2
 	known   bool // whether there was a last connection
+
+	streamLimit int // how many streams the server's connections permit; 0 if unknown
 
 	timer   *time.Timer
 	timerAt time.Time // when it fires; zero: it is not running
@@ -97,6 +101,7 @@ func (p *pool) useLocked(c *conn) {
 	p.counts.requests++
 	if c.h2 {
 		c.streams++
+		c.entering++
 	} else {
 		c.enter(phaseBusy)
 	}
@@ -105,6 +110,9 @@ func (p *pool) useLocked(c *conn) {
 // unuseLocked takes back what useLocked counted: no request was sent.
 func (p *pool) unuseLocked(c *conn) {
 	c.uses--
+	if c.h2 {
+		c.entering--
+	}
 	p.counts.requests--
 }
 
@@ -133,6 +141,13 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 			w.deliver(c, nil)
 			return
 		}
+	}
+	if p.waiters.n > 0 && c.streams == 0 && !p.mayOpenLocked() && p.waiters.peek(c.born) == nil {
+		// Those who wait need a newer connection, and this one has its place.
+		p.removeLocked(c, ClosedPoolFull, doomed)
+		return
+	}
+	if !c.h2 {
 		c.enter(phaseIdle)
 	}
 	p.idleLocked(c, now)
@@ -216,6 +231,7 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 		p.unidleLocked(c)
 	}
 	c.gone = true
+	c.handedOver = why == ClosedUpgraded
 	c.endOnShut = !c.h2 && c.phase() == phaseReturned
 	c.enter(phaseGone)
 	if c.older != nil {
@@ -245,21 +261,24 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 }
 
 // giveBack returns a connection whose response has ended, if it is still in
-// the given round, and reports whether it was.
-func (p *pool) giveBack(c *conn, round uint32) bool {
+// the given round, and reports whether it was. The function it returns ends
+// the attempt's context, if there is one.
+func (p *pool) giveBack(c *conn, round uint32) (context.CancelFunc, bool) {
 	now := time.Now()
 	var doomed doomedList
+	var cancel context.CancelFunc
 	p.mu.Lock()
 	ok := c.round.Load() == round && phase(round&3) == phaseReturned
 	if ok {
+		cancel = c.cancel
 		if c.tcp != nil {
 			c.tcp.rest()
 		}
 		c.ctx, c.cancel = nil, nil
-		c.idleSince = now
+		c.idleSince, c.took = now, elapsed(c.sentAt, now)
 		// The server's clock may have started when it had written the
 		// response, which can be long before it was read here.
-		if c.readLate = p.slowlyRead(c, now); c.readLate {
+		if c.readLate = p.slowlyRead(c, c.headerAt, now); c.readLate {
 			c.idleSince = c.headerAt
 		}
 		p.keepLocked(c, now, &doomed)
@@ -267,18 +286,18 @@ func (p *pool) giveBack(c *conn, round uint32) bool {
 	p.mu.Unlock()
 	doomed.shut()
 	p.u.t.capIdle()
-	return ok
+	return cancel, ok
 }
 
 // slowlyRead reports whether reading the response took longer than half the
 // margin that its server's deadline leaves.
-func (p *pool) slowlyRead(c *conn, now time.Time) bool {
+func (p *pool) slowlyRead(c *conn, headerAt, now time.Time) bool {
 	l := idleLimitFor(p.u.policy(), c.hint.timeout, c.rtt)
 	margin := l.margin
 	if l.server == 0 {
 		margin = unknownMargin
 	}
-	return elapsed(c.headerAt, now) > margin/2
+	return elapsed(headerAt, now) > margin/2
 }
 
 // unknownMargin stands for the margin where no deadline of the server is known.
@@ -303,18 +322,19 @@ func (p *pool) putBack(c *conn) {
 	}
 }
 
-// bury removes an HTTP/1 connection that net/http has closed, if it is still
-// in the given round, and reports whether it was.
-func (p *pool) bury(c *conn, round uint32, why CloseReason) bool {
+// bury removes an HTTP/1 connection that is of no use any more, if it is still
+// in the given round.
+func (p *pool) bury(c *conn, round uint32, why CloseReason) {
 	var doomed doomedList
 	p.mu.Lock()
-	ok := c.round.Load() == round && !c.gone
-	if ok {
+	if c.round.Load() == round && !c.gone {
+		if why == reasonNone {
+			why = c.deathReason(phase(round&3) == phaseIdle)
+		}
 		p.removeLocked(c, why, &doomed)
 	}
 	p.mu.Unlock()
 	doomed.shut()
-	return ok
 }
 
 // evictSiblings closes the idle connections that must be expected to be
@@ -354,12 +374,17 @@ func (p *pool) closeIdle(why CloseReason) {
 			break
 		}
 		if d.owner == nil || !d.owner.queued {
+			d.abandoned = true
 			d.cancel()
 			spare--
 		}
 	}
+	shared := slices.Clone(p.shared)
 	p.mu.Unlock()
 	doomed.shut()
+	for _, c := range shared {
+		c.reviewShared() // some may be idle without anyone having been told
+	}
 }
 
 // shutNow closes everything at once; callers that wait get err.

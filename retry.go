@@ -23,6 +23,10 @@ const (
 	// it is taken to be going down; see endingServer.
 	restartWindow = time.Second
 
+	// refusedWait·2ⁿ bounds the wait before a stream that was refused n times
+	// is tried again, with full jitter.
+	refusedWait = 5 * time.Millisecond
+
 	// The wait before a resend's dial is tried again: full jitter up to
 	// redialWait·2ⁿ.
 	redialWait = 50 * time.Millisecond
@@ -56,6 +60,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 	if c.opt.fresh {
 		notBefore = now
 	}
+	refusals := 0
 	for number := 1; ; number++ {
 		l, err := c.connect(hooks.ht, now, notBefore)
 		if err != nil {
@@ -72,7 +77,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 		now = time.Now()
 		why := c.obstacle(&l, out)
 		hooks.done(&l, number, out, why == "")
-		c.learn(&l, out.evidence, now, why == "")
+		c.learn(&l, out, now, why == "")
 		if why != "" {
 			return c.giveUp(&l, number, out, why)
 		}
@@ -84,10 +89,36 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 			c.unknown++
 		}
 		if err := c.body.rewind(out.over); err != nil {
-			return nil, c.fail(judged(c.past, err, out.evidence, "not repeated (GetBody failed)"))
+			return nil, c.fail(judged(c.past, c.past, err, out.evidence, "not repeated (GetBody failed)"))
 		}
-		notBefore = now
+		if !out.alive {
+			notBefore = l.c.endedAt(now)
+			continue
+		}
+		// The server is well and only had too much to do. The same connection
+		// will do, after a moment from the second refusal on.
+		if refusals++; refusals > 1 {
+			if err := c.sleep(rand.N(refusedWait << refusals)); err != nil {
+				return nil, c.fail(err)
+			}
+			now = time.Now()
+		}
 	}
+}
+
+// endedAt is when c was found to be of no use: what is opened later can be
+// expected to be better. All of its streams get the same answer, so that they
+// share the next connection.
+func (c *conn) endedAt(now time.Time) time.Time {
+	if c.tcp != nil && c.tcp.closedAt.Load() != nil {
+		return c.tcp.endedAt(now)
+	}
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	if c.failedAt.IsZero() {
+		c.failedAt = now
+	}
+	return c.failedAt
 }
 
 // connect gets a connection. A first attempt's error is as net/http gives it;
@@ -108,7 +139,7 @@ func (c *call) connect(ht *httptrace.ClientTrace, now, notBefore time.Time) (lea
 			return l, err
 		case dials+1 >= maxProvenResends:
 			last := c.past[len(c.past)-1]
-			return l, judged(c.past, err, last.Evidence, notDialed)
+			return l, judged(c.past, c.past, err, last.Evidence, notDialed)
 		}
 		if err := c.sleep(rand.N(redialWait << dials)); err != nil {
 			return lease{}, err
@@ -152,7 +183,8 @@ func (c *call) giveUp(l *lease, number int, out outcome, why string) (*http.Resp
 		}
 		why = notAgain
 	}
-	return nil, c.fail(judged(append(c.past, l.record(number, out, false)), out.err, out.evidence, why))
+	all := append(c.past, l.record(number, out, false))
+	return nil, c.fail(judged(all, c.past, out.err, out.evidence, why))
 }
 
 // fail ends the call with err, which says so if Close was what ended it.
@@ -218,14 +250,14 @@ func (p *pool) endingServer(now time.Time) bool {
 }
 
 // learn counts a stale hit and draws the conclusions for other connections.
-func (c *call) learn(l *lease, ev Evidence, now time.Time, resent bool) {
+func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
 	p := &c.u.pool
 	p.mu.Lock()
-	p.counts.evidence[ev]++
+	p.counts.evidence[out.evidence]++
 	if resent {
-		p.counts.resent[ev]++
+		p.counts.resent[out.evidence]++
 	}
-	stale := l.reused && (ev == Unsent || ev == Unknown) && !l.barred()
+	stale := l.reused && (out.evidence == Unsent || out.evidence == Unknown) && !out.late
 	if stale {
 		if isIdempotent(c.req, c.opt) {
 			p.counts.staleIdempotent++

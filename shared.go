@@ -8,8 +8,13 @@ import (
 	"time"
 )
 
-// HTTP/2 connections are shared: callers take streams of them, reserved with
-// ClientConn.Reserve.
+// HTTP/2 connections are shared: callers take streams of them.
+//
+// Trap: streams are not reserved with ClientConn.Reserve. A connection is taken
+// for one of 100 streams until the server's SETTINGS are read. If they then
+// permit fewer than are reserved, the first caller waits inside net/http, with
+// a lock, for reservations to be used up, and those who hold them wait for the
+// lock: a deadlock. Without reservations the surplus waits for streams to end.
 //
 // Trap: the state hook cannot be relied on to tell that a stream has ended.
 // While one call of it runs, others are left out, and if a stream both began
@@ -20,12 +25,13 @@ import (
 // reserve makes sure that the request can be sent on c, which the pool chose.
 // If not, c was dealt with and another must be found.
 func (c *conn) reserve() bool {
-	// Trap: without a reservation, a response without a body fires no hook.
-	if c.cc.Reserve() == nil {
-		return true
-	}
 	p := c.pool
 	if !c.h2 {
+		// Trap: without a reservation, a response without a body fires no
+		// hook.
+		if c.cc.Reserve() == nil {
+			return true
+		}
 		why := ClosedFailed // cannot happen: nobody else has it
 		if c.cc.Err() != nil {
 			why = c.deathReason(true)
@@ -36,10 +42,12 @@ func (c *conn) reserve() bool {
 		p.mu.Unlock()
 		return false
 	}
-	// A stream that ended a moment ago may still count inside net/http.
-	for range 3 {
-		runtime.Gosched()
-		if c.cc.Reserve() == nil {
+	for try := range 3 {
+		if try > 0 {
+			// A stream that ended a moment ago may still count inside net/http.
+			runtime.Gosched()
+		}
+		if c.hasStream() {
 			return true
 		}
 	}
@@ -47,22 +55,59 @@ func (c *conn) reserve() bool {
 	p.unuseLocked(c)
 	c.full = true
 	p.mu.Unlock()
-	p.streamEnded(c, false)
+	p.streamEnded(c, stream{epoch: -1})
 	c.reviewShared()
 	p.askAgain(c)
 	return false
 }
 
+// hasStream reports whether the streams that were handed out are no more than
+// the connection permits.
+func (c *conn) hasStream() bool {
+	if c.cc.Err() != nil {
+		return false
+	}
+	available := c.cc.Available()
+	if available == 0 {
+		return false
+	}
+	limit := available + c.cc.InFlight()
+	p := c.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.gone {
+		return false
+	}
+	if c.answered {
+		p.streamLimit = limit
+	} else if p.streamLimit > 0 && p.streamLimit < limit {
+		// Its SETTINGS have not come yet, and net/http assumes 100 streams;
+		// the server's other connections know better.
+		limit, available = p.streamLimit, p.streamLimit
+	}
+	// Some of those that are entering count in net/http already, and some
+	// streams that have ended there have bodies that were not read: each
+	// count alone is too high, and either will do.
+	return c.streams <= limit || c.entering <= available
+}
+
+// A stream is what must be known about one when it ends.
+type stream struct {
+	epoch    int       // of the connection's count of streams; -1: it was not used
+	headerAt time.Time // when the response's header came; zero: there was none
+}
+
 // A sharedBody tells the pool when the stream of an HTTP/2 response has ended.
 type sharedBody struct {
 	io.ReadCloser
-	c     *conn
-	ended atomic.Bool // Close may be called while Read runs
+	c      *conn
+	stream stream
+	ended  atomic.Bool // Close may be called while Read runs
 }
 
 func (b *sharedBody) end() {
 	if b.ended.CompareAndSwap(false, true) {
-		b.c.pool.streamEnded(b.c, true)
+		b.c.pool.streamEnded(b.c, b.stream)
 	}
 }
 
@@ -80,21 +125,31 @@ func (b *sharedBody) Close() error {
 	return err
 }
 
-// streamEnded takes note that a stream of c has ended; freed says whether
-// another can take its place.
-func (p *pool) streamEnded(c *conn, freed bool) {
+// streamEnded takes note that a stream of c has ended.
+func (p *pool) streamEnded(c *conn, s stream) {
 	now := time.Now()
 	var doomed doomedList
 	p.mu.Lock()
-	c.streams--
-	if freed {
-		c.full = false
+	used := s.epoch >= 0
+	if used && s.epoch != c.epoch {
+		p.mu.Unlock()
+		return // it was counted as ended before
 	}
-	if c.streams == 0 && !c.gone {
-		c.idleSince = now
+	c.streams--
+	if used {
+		c.full = false
+		// As with HTTP/1, a response that was read slowly may have ended
+		// long before, for the server.
+		at := now
+		if !s.headerAt.IsZero() && p.slowlyRead(c, s.headerAt, now) {
+			at = s.headerAt
+		}
+		c.idleSince = later(c.idleSince, at)
+	}
+	if c.streams == 0 && !c.gone && !c.held {
 		p.keepLocked(c, now, &doomed)
 	}
-	serve := freed && !c.gone && p.waiters.n > 0
+	serve := used && !c.gone && p.waiters.n > 0
 	p.mu.Unlock()
 	doomed.shut()
 	p.u.t.capIdle()
@@ -110,6 +165,7 @@ func (c *conn) reviewShared() {
 	p := c.pool
 	p.mu.Lock()
 	picks := c.picks
+	entered := c.entering == 0
 	pooled := c.added && !c.gone
 	p.mu.Unlock()
 	if !pooled {
@@ -121,6 +177,7 @@ func (c *conn) reviewShared() {
 	dead := c.cc.Err() != nil
 	inFlight, available := c.cc.InFlight(), c.cc.Available()
 
+	now := time.Now()
 	var doomed doomedList
 	serve := false
 	p.mu.Lock()
@@ -128,12 +185,18 @@ func (c *conn) reviewShared() {
 	case c.gone:
 	case dead:
 		p.removeLocked(c, c.sharedDeathReason(), &doomed)
-	case inFlight == 0 && available == 0:
+	case inFlight == 0 && entered && c.picks == picks && available == 0:
 		// Trap: on Go 1.26 nothing else tells that an idle connection got
 		// GOAWAY, and it stays open.
-		if c.picks == picks && c.streams == 0 {
-			p.removeLocked(c, ClosedGoAway, &doomed)
-		}
+		p.removeLocked(c, ClosedGoAway, &doomed)
+	case inFlight == 0 && entered && c.picks == picks && c.streams > 0:
+		// All streams have ended, though not all bodies were closed: a
+		// context ended and the program left it at that.
+		c.epoch++
+		c.streams, c.full = 0, false
+		c.idleSince = now
+		p.keepLocked(c, now, &doomed)
+		serve = !c.gone && p.waiters.n > 0
 	case available > 0 && c.full:
 		c.full = false
 		serve = p.waiters.n > 0
@@ -178,18 +241,14 @@ func (p *pool) serveShared(c *conn) {
 		p.mu.Unlock()
 
 		if !c.reserve() {
-			return
+			return // full again, or dead; whoever frees a stream serves on
 		}
 
 		p.mu.Lock()
 		w = p.waiters.pop(c.born)
-		if w == nil {
-			p.unuseLocked(c)
-		}
 		p.mu.Unlock()
 		if w == nil {
-			c.cc.Release()
-			p.streamEnded(c, true)
+			p.release(c)
 			return
 		}
 		w.deliver(c, nil)
@@ -206,9 +265,7 @@ func (p *pool) askAgain(c *conn) {
 	time.AfterFunc(askAgainAfter, func() {
 		p.mu.Lock()
 		again := !c.gone && c.full && p.waiters.n > 0
-		if again {
-			c.full = false
-		}
+		c.full = false
 		p.mu.Unlock()
 		if again {
 			p.serveShared(c)
@@ -216,11 +273,30 @@ func (p *pool) askAgain(c *conn) {
 	})
 }
 
-// wrapShared makes resp tell when its stream has ended.
-func (c *conn) wrapShared(resp *http.Response) {
-	if resp.Body == nil || resp.Body == http.NoBody {
-		c.pool.streamEnded(c, true)
+// wrapShared makes resp tell when its stream has ended. method is the
+// request's.
+func (c *conn) wrapShared(resp *http.Response, method string) {
+	c.pool.mu.Lock()
+	c.entering--
+	c.answered = true
+	s := stream{epoch: c.epoch, headerAt: time.Now()}
+	c.pool.mu.Unlock()
+	// Go 1.26's HTTP/2 has an empty body of its own that is not http.NoBody,
+	// and programs need not close it.
+	if resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 || method == http.MethodHead ||
+		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+		c.pool.streamEnded(c, s)
 		return
 	}
-	resp.Body = &sharedBody{ReadCloser: resp.Body, c: c}
+	resp.Body = &sharedBody{ReadCloser: resp.Body, c: c, stream: s}
+}
+
+// streamFailed takes note that a stream brought no response.
+func (c *conn) streamFailed() {
+	c.pool.mu.Lock()
+	c.entering--
+	c.answered = true // or refused, which the server does after its SETTINGS, too
+	s := stream{epoch: c.epoch}
+	c.pool.mu.Unlock()
+	c.pool.streamEnded(c, s)
 }

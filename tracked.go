@@ -12,7 +12,18 @@ import (
 
 // errUnsolicited is what the read loop gets instead of bytes that no request
 // asked for.
-var errUnsolicited = errors.New("idlewise: the server sent data that no request had asked for")
+//
+// It is an io.EOF to those who ask: over TLS the data may be the server's
+// goodbye.
+var errUnsolicited error = unsolicitedError{}
+
+type unsolicitedError struct{}
+
+func (unsolicitedError) Error() string {
+	return "idlewise: the server sent data that no request had asked for"
+}
+
+func (unsolicitedError) Unwrap() error { return io.EOF }
 
 // errLate is what net/http gets when it would write a request too late.
 var errLate = errors.New("idlewise: the connection had been idle for too long when the request was to be written")
@@ -77,6 +88,8 @@ type tracked struct {
 	end     atomic.Int32 // ending, the first that was seen
 	closed  sync.Once
 	gone    atomic.Bool
+
+	closedAt atomic.Pointer[time.Time] // when Close was first called
 }
 
 // track wraps c. The result implements CloseWrite and CloseRead, which an
@@ -124,6 +137,12 @@ func (t *trackedTCP) ReadFrom(r io.Reader) (int64, error) {
 }
 
 func (t *tracked) Write(p []byte) (int, error) {
+	if !t.plain && stage(t.stage.Load()) == stageArmed && isAlert(p) {
+		// net/http gives the connection up, and crypto/tls says goodbye. That
+		// is no request, and none is written after it.
+		t.stage.Store(int32(stageBarred))
+		return t.Conn.Write(p)
+	}
 	if err := t.begin(); err != nil {
 		return 0, err
 	}
@@ -131,6 +150,18 @@ func (t *tracked) Write(p []byte) (int, error) {
 	t.sent.Add(int64(n))
 	t.note(err)
 	return n, err
+}
+
+// isAlert reports whether p, written by crypto/tls, is a single alert record.
+// Up to TLS 1.2 the record says so. In TLS 1.3 it is disguised as data, but has
+// a length that no request has: 2 bytes, their type and a tag of 16 (RFC 8446
+// §5.2, §6), where the shortest request is 18 bytes long.
+func isAlert(p []byte) bool {
+	const header, alert, data = 5, 21, 23
+	if len(p) < header || len(p) != header+(int(p[3])<<8|int(p[4])) {
+		return false
+	}
+	return p[0] == alert || p[0] == data && len(p) == header+2+1+16
 }
 
 // begin marks the request as begun, before the system call: from then on it
@@ -233,6 +264,8 @@ func (t *tracked) ended() ending { return ending(t.end.Load()) }
 func (t *tracked) Close() error {
 	err := net.ErrClosed
 	t.closed.Do(func() {
+		now := time.Now()
+		t.closedAt.Store(&now)
 		t.gone.Store(true)
 		err = t.Conn.Close()
 		t.wake()
@@ -301,5 +334,10 @@ func (t *tracked) unsent() bool {
 	return t.isTCP && t.sent.Load() == 0
 }
 
-// barred reports whether the request came too late to be written.
-func (t *tracked) barred() bool { return stage(t.stage.Load()) == stageBarred }
+// endedAt reports when the connection was given up; now if it was not.
+func (t *tracked) endedAt(now time.Time) time.Time {
+	if at := t.closedAt.Load(); at != nil {
+		return *at
+	}
+	return now
+}

@@ -66,6 +66,7 @@ type Transport struct {
 
 	// Assigned by setUp, never reassigned.
 	base         *base
+	validator    validator
 	keepAlive    http.RoundTripper // what Wrap was given
 	passthrough  http.RoundTripper // not nil: it gets every request
 	policies     *policyTable
@@ -133,6 +134,7 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 	}
 
 	t.base = newBase(from)
+	t.validator = newValidator()
 	t.keepAlive = outer
 	if cfg.Passthrough {
 		t.passthrough = from
@@ -196,7 +198,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	u := t.upstreamFor(req.URL, proxy)
+	u := t.upstreamFor(req.URL, proxy, t.base.http2 && needsHTTP1(req))
 	resp, err := u.roundTrip(req)
 	u.inFlight.Add(-1)
 	t.noteQuiet()

@@ -10,8 +10,12 @@ import (
 
 // An upstreamKey identifies an upstream. Through an HTTP proxy without
 // CONNECT the peer is the proxy, whatever the target, and addr is empty.
+//
+// onlyHTTP1 is for requests that HTTP/2 cannot carry, of upstreams that may
+// speak it.
 type upstreamKey struct {
 	scheme, addr, proxy string
+	onlyHTTP1           bool
 }
 
 // An upstream is the record of a server: its policy, its pool, its counts.
@@ -39,6 +43,7 @@ func (u *upstream) policy() *Policy { return &u.pol }
 // A spelling is how a request names its upstream.
 type spelling struct {
 	scheme, host, proxy string
+	onlyHTTP1           bool
 }
 
 // A registry holds the upstreams' records.
@@ -56,8 +61,8 @@ const maxSpellings = 8
 // upstreamFor finds or makes the record for u through proxy. Its inFlight is
 // already counted up, so that the record is not dropped before the request is
 // through.
-func (t *Transport) upstreamFor(u, proxy *url.URL) *upstream {
-	s := spelling{scheme: u.Scheme, host: u.Host}
+func (t *Transport) upstreamFor(u, proxy *url.URL, onlyHTTP1 bool) *upstream {
+	s := spelling{scheme: u.Scheme, host: u.Host, onlyHTTP1: onlyHTTP1}
 	if proxy != nil {
 		s.proxy = proxy.String()
 	}
@@ -72,7 +77,7 @@ func (t *Transport) upstreamFor(u, proxy *url.URL) *upstream {
 		return up
 	}
 
-	made := t.newUpstream(u, proxy, s.proxy)
+	made := t.newUpstream(u, proxy, s.proxy, onlyHTTP1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	up = r.upstreams[made.key]
@@ -91,20 +96,20 @@ func (t *Transport) upstreamFor(u, proxy *url.URL) *upstream {
 	return up
 }
 
-func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string) *upstream {
+func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 bool) *upstream {
 	target := hostOf(u)
 	up := &upstream{
-		t:      t,
-		key:    upstreamKey{target.scheme, target.addr(), proxyText},
-		addr:   target.addr(),
-		dialTo: target.addr(),
-		proxy:  proxy,
+		t:     t,
+		key:   upstreamKey{target.scheme, target.addr(), proxyText, onlyHTTP1},
+		addr:  addrOf(u),
+		proxy: proxy,
 	}
-	up.name = target.scheme + "://" + up.addr
+	up.dialTo = up.addr
+	up.name = target.scheme + "://" + target.addr()
 	policyFor := target
 	if proxy != nil {
 		peer := hostOf(proxy)
-		up.dialTo = peer.addr()
+		up.dialTo = addrOf(proxy)
 		if target.scheme == "http" && (peer.scheme == "http" || peer.scheme == "https") {
 			up.key.addr = ""
 			policyFor = peer
@@ -112,6 +117,9 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string) *upstream {
 		} else {
 			up.name += " via " + peer.scheme + "://" + peer.addr()
 		}
+	}
+	if onlyHTTP1 {
+		up.name += " (HTTP/1 only)"
 	}
 	up.pol, up.pattern = t.policies.find(policyFor)
 	up.pool.u = up
@@ -168,6 +176,7 @@ func (u *upstream) retire(past *counts) bool {
 	if u.inFlight.Load() != 0 || p.open != 0 || p.nConns != 0 {
 		return false
 	}
+	p.closed = true // nothing can come to it any more, not even by its timer
 	past.add(&p.counts)
 	return true
 }
