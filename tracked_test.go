@@ -1,0 +1,162 @@
+package idlewise
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+// tcpPair returns the two ends of a loopback connection.
+func tcpPair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	client, err = net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	server, err = l.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+func TestALookAtTheSocketSeesWhatHasArrived(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the socket cannot be looked at on Windows")
+	}
+	look := func(t *testing.T, act func(server net.Conn)) bool {
+		client, server := tcpPair(t)
+		_, tr := track(client)
+		silent, _ := tr.look()
+		require.True(t, silent, "nothing has happened yet")
+		act(server)
+		// On loopback what was sent has arrived when the call returns, but
+		// that is the kernel's affair: wait for it to show.
+		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+			if silent, _ = tr.look(); !silent {
+				return false
+			}
+		}
+		return true
+	}
+	require.False(t, look(t, func(c net.Conn) { c.Close() }), "a FIN")
+	require.False(t, look(t, func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() }), "a RST")
+	require.False(t, look(t, func(c net.Conn) { io.WriteString(c, "x") }), "a byte")
+
+	pipe, other := net.Pipe()
+	defer pipe.Close()
+	other.Close()
+	_, tr := track(pipe)
+	silent, _ := tr.look()
+	require.True(t, silent, "of what is no TCP connection nothing is known")
+}
+
+func TestARequestThatComesTooLateIsNotWrittenAndSentElsewhere(t *testing.T) {
+	inWorld(t, worldConfig{latency: time.Millisecond, client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(4700 * time.Millisecond) // the limit is 4750 ms
+		var attempts []Attempt
+		ctx := WithTrace(context.Background(), &Trace{
+			AttemptStart: func(a Attempt) {
+				if a.Number == 1 {
+					time.Sleep(50 * time.Millisecond) // a machine that is too busy
+				}
+			},
+			AttemptDone: func(a Attempt) { attempts = append(attempts, a) },
+		})
+		_, err := w.do(ctx, "POST", "/", "pay")
+		require.NoError(t, err)
+		require.Len(t, attempts, 2)
+		require.Equal(t, Unsent, attempts[0].Evidence)
+		require.ErrorIs(t, attempts[0].Err, errLate)
+		require.Equal(t, 1, w.closed(ClosedIdleDeadline))
+		require.Zero(t, w.only().StaleOther, "it was not the server that had closed it")
+		require.Equal(t, 2, w.executions(), "the GET and, once, the POST")
+	})
+}
+
+// net/http gives the connection up before it has flushed the request, and
+// crypto/tls says goodbye: a write, but none of the request.
+func TestAGoodbyeOverTLSIsNotTakenForTheRequest(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			protocols := new(http.Protocols)
+			protocols.SetHTTP1(true)
+			cfg := worldConfig{
+				latency: time.Millisecond,
+				server:  faultserver.Config{TLS: true, Protocols: protocols, IdleTimeout: 100 * time.Millisecond},
+			}
+			inWorld(t, cfg, func(t *testing.T, w *world) {
+				w.tr.base.http.TLSClientConfig.MaxVersion = version
+				w.mustDo("GET", "/", "")
+				time.Sleep(50 * time.Millisecond)
+				late := false
+				var attempts []Attempt
+				ctx := WithTrace(context.Background(), &Trace{AttemptDone: func(a Attempt) { attempts = append(attempts, a) }})
+				ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: func(string, []string) {
+					if !late {
+						late = true
+						time.Sleep(150 * time.Millisecond) // into the buffer, not onto the wire
+					}
+				}})
+				_, err := w.do(ctx, "POST", "/", "pay")
+				require.NoError(t, err)
+				require.Equal(t, Unsent, attempts[0].Evidence)
+				require.Equal(t, 2, w.executions())
+			})
+		})
+	}
+}
+
+func TestAlertRecordsAreToldFromRequests(t *testing.T) {
+	record := func(kind byte, length int) []byte {
+		return append([]byte{kind, 3, 3, byte(length >> 8), byte(length)}, make([]byte, length)...)
+	}
+	require.True(t, isAlert(record(21, 2)), "a plain alert")
+	require.True(t, isAlert(record(21, 26)), "an encrypted one of TLS 1.2")
+	require.True(t, isAlert(record(23, 19)), "one of TLS 1.3")
+	require.False(t, isAlert(record(23, 18+1+16)), "the shortest request in TLS 1.3")
+	require.False(t, isAlert(record(23, 22)), "a key update")
+	require.False(t, isAlert(append(record(21, 2), record(23, 100)...)), "more than an alert")
+	require.False(t, isAlert(record(21, 2)[:6]), "a part of a record")
+	require.False(t, isAlert(nil))
+}
+
+func TestTrackingKeepsWhatAConnectionCanDo(t *testing.T) {
+	client, _ := tcpPair(t)
+	wrapped, _ := track(client)
+	require.Implements(t, (*io.ReaderFrom)(nil), wrapped, "sendfile")
+	require.Implements(t, (*halfCloser)(nil), wrapped)
+	pipe, _ := net.Pipe()
+	wrapped, _ = track(pipe)
+	_, half := wrapped.(halfCloser)
+	require.False(t, half, "a pipe has no half")
+}
+
+func TestAMachineThatWasSuspendedTrustsNoOldConnection(t *testing.T) {
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{ServerKeepAlive: 5 * time.Second}}}}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		p := &w.tr.registry.all()[0].pool
+		p.mu.Lock()
+		// The monotonic clock stood still for an hour; only the wall clock
+		// has gone on.
+		p.newest.idleSince = time.Unix(0, time.Now().Add(-time.Hour).UnixNano())
+		p.mu.Unlock()
+		w.mustDo("POST", "/", strings.Repeat("x", 10))
+		synctest.Wait()
+		require.EqualValues(t, 2, w.dials.Load())
+		require.Equal(t, 1, w.closed(ClosedIdleDeadline))
+	})
+}
