@@ -67,17 +67,20 @@ func (c *conn) hasStream() bool {
 	if c.cc.Err() != nil {
 		return false
 	}
-	available := c.cc.Available()
+	available, inFlight := c.cc.Available(), c.cc.InFlight()
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	return !c.gone && c.permitsLocked(available, inFlight, 0)
+}
+
+// permitsLocked reports whether c permits so many streams more than were
+// handed out. available and inFlight are what net/http says.
+func (c *conn) permitsLocked(available, inFlight, more int) bool {
 	if available == 0 {
 		return false
 	}
-	limit := available + c.cc.InFlight()
 	p := c.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if c.gone {
-		return false
-	}
+	limit := available + inFlight
 	if c.answered {
 		p.streamLimit = limit
 	} else if p.streamLimit > 0 && p.streamLimit < limit {
@@ -88,7 +91,7 @@ func (c *conn) hasStream() bool {
 	// Some of those that are entering count in net/http already, and some
 	// streams that have ended there have bodies that were not read: each
 	// count alone is too high, and either will do.
-	return c.streams <= limit || c.entering <= available
+	return c.streams+more <= limit || c.entering+more <= available
 }
 
 // A stream is what must be known about one when it ends.
@@ -197,7 +200,7 @@ func (c *conn) reviewShared() {
 		c.idleSince = now
 		p.keepLocked(c, now, &doomed)
 		serve = !c.gone && p.waiters.n > 0
-	case available > 0 && c.full:
+	case c.full && c.permitsLocked(available, inFlight, 1):
 		c.full = false
 		serve = p.waiters.n > 0
 	}
