@@ -125,7 +125,7 @@ func (e *env) note(format string, args ...any) {
 	e.lines = append(e.lines, line)
 }
 
-var address = regexp.MustCompile(`(127\.0\.0\.1|\[::1\]|localhost|/tmp/\S+\.sock)(:\d+)?`)
+var address = regexp.MustCompile(`(127\.0\.0\.1|\[::1\]|localhost|/tmp/\S+\.sock)(:\d+)?|(:\d{5}\b)`)
 
 // rt returns the transport under test, made from e.base.
 func (e *env) rt() http.RoundTripper {
