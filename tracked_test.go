@@ -160,3 +160,26 @@ func TestAMachineThatWasSuspendedTrustsNoOldConnection(t *testing.T) {
 		require.Equal(t, 1, w.closed(ClosedIdleDeadline))
 	})
 }
+
+func TestARequestWaitsUntilTheReadLoopHasSeenAllOfTheLastResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		wrapped, tr := track(ours)
+		quiet := make(chan struct{})
+		go func() { tr.awaitQuiet(); close(quiet) }()
+		synctest.Wait()
+		select {
+		case <-quiet:
+			t.Fatal("the read loop is not back in Read; what it has read may be more than the response")
+		default:
+		}
+		go wrapped.Read(make([]byte, 1))
+		<-quiet
+		wrapped.Close()
+		theirs.Close()
+
+		_, tr = track(ours)
+		go tr.Close()
+		tr.awaitQuiet() // or until the connection is closed
+	})
+}
