@@ -12,6 +12,7 @@ var errCanceledWaiting = errors.New("net/http: request canceled while waiting fo
 // A lease is a connection on which the holder may send one request.
 type lease struct {
 	c       *conn
+	at      time.Time     // when it was got
 	reused  bool          // it carried a request before
 	wasIdle bool          // it was idle, for idleAge
 	idleAge time.Duration // by both clocks
@@ -22,12 +23,16 @@ type lease struct {
 	until   time.Time     // when it becomes too late to write a request; zero: never
 }
 
+// farDeadline is how far off a deadline may be for a request not to be asked
+// whether it is written in time: no machine is that busy.
+const farDeadline = 5 * time.Second
+
 // doubtful reports whether the connection's socket is to be looked at before
 // it is used. A machine that is short of processor time may have read the
 // last response late and noticed nothing of a FIN yet; the nearer the
 // deadline, the more that matters.
 func (l *lease) doubtful(pol *Policy) bool {
-	if !l.wasIdle || l.c.h2 || l.c.tcp == nil || pol.LivenessCheckAfter < 0 {
+	if !l.reused && !l.wasIdle || l.c.h2 || l.c.tcp == nil || pol.LivenessCheckAfter < 0 {
 		return false // an HTTP/2 connection may rightly have unread data
 	}
 	return l.late || l.idleAge >= pol.LivenessCheckAfter || l.limit.reached(2*(l.idleAge+l.took))
@@ -135,12 +140,14 @@ func (p *pool) makeRoomLocked(notBefore time.Time, doomed *doomedList) {
 
 // leaseLocked describes a connection just taken.
 func leaseLocked(c *conn, now time.Time) lease {
-	l := lease{c: c, reused: c.uses > 1, wasIdle: c.wasIdle}
-	if c.wasIdle {
-		l.idleAge, l.limit, l.late = c.idleAge(now), c.limit, c.readLate
-		l.took = c.took
-		if l.limit.source != DeadlineNone {
-			l.until = now.Add(l.limit.age - l.idleAge)
+	l := lease{c: c, at: now, reused: c.uses > 1, wasIdle: c.wasIdle}
+	if l.wasIdle || l.reused && !c.h2 {
+		// Also one that was handed on at once: the server's clock may have
+		// run for as long as the last request took.
+		l.idleAge, l.limit = c.idleAge(now), c.limit
+		l.late, l.took = c.readLate, c.took
+		if left := l.limit.age - l.idleAge; l.limit.source != DeadlineNone && left < farDeadline {
+			l.until = now.Add(left)
 		}
 	}
 	return l
@@ -187,9 +194,13 @@ func (p *pool) accept(d delivery) (lease, error) {
 	if !d.c.h2 && !d.c.reserve() {
 		return lease{}, nil
 	}
+	now := time.Now()
 	p.mu.Lock()
-	l := lease{c: d.c, reused: d.c.uses > 1}
+	l := leaseLocked(d.c, now)
 	p.mu.Unlock()
+	if l.doubtful(p.u.policy()) && !p.lookAt(&l, now) {
+		return lease{}, nil
+	}
 	return l, nil
 }
 

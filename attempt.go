@@ -19,17 +19,17 @@ type outcome struct {
 }
 
 // send makes one attempt on a leased connection.
-func (l *lease) send(req *http.Request, b *payload, elicit bool, now time.Time) outcome {
+func (l *lease) send(req *http.Request, b *payload, elicit bool) outcome {
 	if l.c.h2 {
 		return l.sendHTTP2(req, b)
 	}
-	return l.sendHTTP1(req, b, elicit, now)
+	return l.sendHTTP1(req, b, elicit)
 }
 
-func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool, now time.Time) outcome {
+func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 	c := l.c
 	round := c.round.Load()
-	c.ctx, c.cancel, c.ending, c.sentAt = req.Context(), nil, reasonNone, now
+	c.ctx, c.cancel, c.ending, c.sentAt = req.Context(), nil, reasonNone, l.at
 	if c.tcp != nil {
 		// Trap: bytes that arrive after a request was announced but before
 		// it was written become its response.
@@ -38,7 +38,7 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool, now time.T
 			c.pool.bury(c, round, c.deathReason(true))
 			return outcome{err: plainCause(err), evidence: Unsent, over: true}
 		}
-		if !c.tcp.arm(now, l.until, l.doubt) {
+		if !c.tcp.arm(l.at, l.until, l.doubt) {
 			c.pool.bury(c, round, ClosedUnexpectedData)
 			return outcome{err: errUnsolicited, evidence: Unsent, over: true}
 		}

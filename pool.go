@@ -127,7 +127,7 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 	if why == reasonNone {
 		c.limit = idleLimitFor(pol, c.hint.timeout, c.rtt)
 		wanted := c.uses == 0 && p.waiters.peek(c.born) != nil
-		if !wanted && c.limit.reached(c.idleAge(now)) {
+		if !wanted && c.limit.reached(now.Sub(c.idleSince)) {
 			why = ClosedIdleDeadline
 		}
 	}

@@ -67,7 +67,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 			return nil, c.fail(err)
 		}
 		hooks.start(&l, number)
-		out := l.send(req, &c.body, elicit, now)
+		out := l.send(req, &c.body, elicit)
 		if out.evidence == NoEvidence {
 			hooks.done(&l, number, out, false)
 			return c.finish(out)
