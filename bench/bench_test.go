@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test binary be the children that the command starts.
+func TestMain(m *testing.M) {
+	if ran, err := runRole(os.Getenv(roleVariable)); ran {
+		exitOn(err)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func bounded(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestEveryProtocolIsMeasuredOnBothSides(t *testing.T) {
+	var out bytes.Buffer
+	err := run(bounded(t), strings.Fields("-pairs 3 -requests 20 -protocols http1,https1,http2,h2c -callers 1,5 -idle 0 -checkout= -csv"), &out, io.Discard)
+	require.NoError(t, err)
+	rows, err := csv.NewReader(&out).ReadAll()
+	require.NoError(t, err)
+	require.Len(t, rows, 1+4*2*2*2)
+	for _, r := range rows[1:] {
+		require.Len(t, r, len(rows[0]))
+		require.Equal(t, "3", r[8], "pairs")
+		for i := 4; i < 8; i++ {
+			require.NotEqual(t, "0", r[i], rows[0][i])
+		}
+	}
+}
+
+func TestIdleConnectionsAreMeasuredInProcessesOfTheirOwn(t *testing.T) {
+	var out bytes.Buffer
+	err := run(bounded(t), strings.Fields("-callers= -idle 50 -checkout 5,20 -samples 1 -requests 20"), &out, io.Discard)
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 3+1+4, "two tables in:\n%s", out.String())
+	require.Contains(t, lines[2], "| 50 |")
+	require.Contains(t, lines[6], "| 5 |")
+	require.Contains(t, lines[7], "| 20 |")
+}
+
+func TestAWorkloadHasExactlyItsCallersAndRequests(t *testing.T) {
+	srv, err := startServer(bounded(t))
+	require.NoError(t, err)
+	defer srv.stop()
+	for _, s := range bothSides {
+		rt, err := newTransport(s, http1, &srv.readyServer)
+		require.NoError(t, err)
+		defer closeTransport(rt)
+		w := workload{http1, 3, body4KiB, contextCancelable}
+		c, err := w.drive(t.Context(), rt, srv.url(http1), 10, true)
+		require.NoError(t, err)
+		require.Equal(t, 10, c.requests)
+		require.Positive(t, c.time)
+		require.Positive(t, c.allocs)
+	}
+}
+
+func TestTheServerEndsWhenItsInputEnds(t *testing.T) {
+	srv, err := startServer(bounded(t))
+	require.NoError(t, err)
+	require.NoError(t, srv.stop())
+}
+
+func TestAWrongAnswerIsAnError(t *testing.T) {
+	srv, err := startServer(bounded(t))
+	require.NoError(t, err)
+	defer srv.stop()
+	rt, err := newTransport(sideNetHTTP, http1, &srv.readyServer)
+	require.NoError(t, err)
+	defer closeTransport(rt)
+	w := workload{http1, 2, bodyEmpty, contextBackground}
+	_, err = w.drive(t.Context(), rt, srv.url(http1)+"missing", 4, false)
+	require.ErrorContains(t, err, "status 404")
+}
+
+func TestProfilesAreWritten(t *testing.T) {
+	dir := t.TempDir()
+	err := run(bounded(t), strings.Fields("-pairs 1 -requests 20 -protocols http1 -callers 1 -bodies empty -contexts background -profile "+dir), io.Discard, io.Discard)
+	require.NoError(t, err)
+	for _, name := range []string{"nethttp.cpu", "nethttp.allocs", "idlewise.cpu", "idlewise.allocs"} {
+		require.FileExists(t, dir+"/http1-1-empty-background-"+name)
+	}
+}
+
+func TestMistakesInFlagsAreAllReported(t *testing.T) {
+	_, err := parseOptions(strings.Fields("-pairs 0 -requests 5 -callers 1,1,x,999 -bodies huge -idle -1 -samples 0 -budget 1ms -contexts= rest"), io.Discard)
+	require.Error(t, err)
+	for _, want := range []string{
+		`unexpected argument "rest"`, "-pairs: 0;", "-samples: 0;", "-idle: -1;", "-budget: 1ms;",
+		"-callers: 1 is given twice", `-callers: "x" is no number`, "-callers: 999;",
+		`-bodies: "huge" is none of`, "-contexts: nothing is chosen",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	_, err = parseOptions(strings.Fields("-requests 100 -callers 128"), io.Discard)
+	require.ErrorContains(t, err, "-requests: 100 is fewer than 128 callers")
+}
+
+func TestTooManyConnectionsAreSkippedWithTheReason(t *testing.T) {
+	limit := openFiles()
+	if limit == 0 || limit > 1<<30 {
+		t.Skip("the limit on open files is unknown here, or none")
+	}
+	require.Empty(t, tooMany(1))
+	require.Contains(t, tooMany(int(limit)), "ulimit -n")
+	r, err := compareIdle(t.Context(), &options{samples: 1}, int(limit), 1, io.Discard)
+	require.NoError(t, err)
+	require.NotEmpty(t, r.skipped)
+	require.Contains(t, checkoutTable([]idleRow{r}).rows[0][5], "skipped: ")
+}
+
+func TestMedian(t *testing.T) {
+	require.Equal(t, 2.0, median([]float64{3, 1, 2}))
+	require.Equal(t, 2.5, median([]float64{4, 1, 2, 3}))
+	require.Zero(t, median([]time.Duration(nil)))
+}

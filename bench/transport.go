@@ -1,0 +1,58 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+
+	"github.com/idlewise/idlewise"
+)
+
+// A side is one of the two transports that are compared.
+type side string
+
+const (
+	sideNetHTTP  side = "net/http"
+	sideIdlewise side = "idlewise"
+)
+
+var bothSides = [2]side{sideNetHTTP, sideIdlewise}
+
+// newTransport makes a side's transport. Both have the settings of
+// http.DefaultTransport, idlewise everything of its own on, and neither a
+// limit to idle connections.
+func newTransport(s side, p protocol, srv *readyServer) (http.RoundTripper, error) {
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.MaxIdleConns = 0
+	base.MaxIdleConnsPerHost = 2 * maxIdle
+	base.Protocols = new(http.Protocols)
+	switch p {
+	case http1, https1:
+		base.Protocols.SetHTTP1(true)
+	case http2:
+		base.Protocols.SetHTTP2(true)
+	case h2c:
+		base.Protocols.SetUnencryptedHTTP2(true)
+	}
+	cert, err := x509.ParseCertificate(srv.Cert)
+	if err != nil {
+		return nil, err
+	}
+	base.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+	base.TLSClientConfig.RootCAs.AddCert(cert)
+	switch s {
+	case sideNetHTTP:
+		return base, nil
+	case sideIdlewise:
+		return idlewise.New(idlewise.Config{Base: base, MaxIdleConns: -1})
+	}
+	return nil, fmt.Errorf("%q is no transport", s)
+}
+
+// closeTransport closes its connections; none is in use.
+func closeTransport(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
