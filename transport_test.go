@@ -1,5 +1,7 @@
 package idlewise
 
+//lint:file-ignore SA1019 what programs still set and do must work
+
 import (
 	"context"
 	"crypto/tls"
