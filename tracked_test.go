@@ -183,3 +183,60 @@ func TestARequestWaitsUntilTheReadLoopHasSeenAllOfTheLastResponse(t *testing.T) 
 		tr.awaitQuiet() // or until the connection is closed
 	})
 }
+
+// net/http makes a connection available before it looks whether it has read
+// more than the response. PutIdleConn is called in between: it holds that
+// moment long enough for another request to come.
+func TestARequestIsNotAnnouncedWhileSurplusOfTheLastResponseIsUnseen(t *testing.T) {
+	const forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+	cfg := faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.SurplusBytes, Value: forged, Times: 1}}}
+	inWorld(t, worldConfig{server: cfg}, func(t *testing.T, w *world) {
+		held := make(chan struct{})
+		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{PutIdleConn: func(error) {
+			close(held)
+			time.Sleep(time.Second)
+		}})
+		done := make(chan error)
+		go func() {
+			_, err := w.do(ctx, "GET", "/first", "")
+			done <- err
+		}()
+		<-held
+		s, err := w.do(context.Background(), "POST", "/second", "x")
+		require.NoError(t, err)
+		require.Contains(t, s, "/second")
+		require.NoError(t, <-done)
+		require.Equal(t, 1, w.closed(ClosedUnexpectedData), "%v", w.only().Closed)
+		require.EqualValues(t, 2, w.dials.Load())
+	})
+}
+
+// Whoever is second, the reader that found data or the caller that arms the
+// connection, must see what the first did.
+func TestDataAndAnnouncementCannotMissEachOther(t *testing.T) {
+	for name, plain := range map[string]bool{"plain": true, "TLS, reused": false} {
+		t.Run(name, func(t *testing.T) {
+			fresh := func() (*tracked, net.Conn) {
+				ours, theirs := tcpPair(t)
+				_, tr := track(ours)
+				tr.plain = plain
+				tr.rest()
+				return tr, theirs
+			}
+			tr, theirs := fresh()
+			io.WriteString(theirs, "x")
+			n, err := tr.Read(make([]byte, 1))
+			require.Equal(t, 1, n, "net/http may see it, and close the connection")
+			require.NoError(t, err)
+			require.False(t, tr.arm(time.Now(), time.Time{}, false), "data came first")
+
+			tr, theirs = fresh()
+			require.True(t, tr.arm(time.Now(), time.Time{}, false))
+			io.WriteString(theirs, "x")
+			n, err = tr.Read(make([]byte, 1))
+			require.Zero(t, n, "the announcement came first")
+			require.ErrorIs(t, err, errUnsolicited)
+			require.True(t, tr.unsent())
+		})
+	}
+}
