@@ -78,7 +78,7 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			p.mu.Unlock()
 			return lease{}, ErrClosed
 		}
-		p.lastUse = now
+		p.lastUse, p.closeFreed = now, false
 		if c := p.takeLocked(now, notBefore, pol, &doomed); c != nil {
 			l := leaseLocked(c, now)
 			if p.nIdle < pol.MinIdleConns {
@@ -160,7 +160,7 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 	var err error
 	select {
 	case d := <-w.ready:
-		return p.accept(d)
+		return p.accept(d, req)
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-cancelOf(req):
@@ -187,8 +187,11 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 	return lease{}, err
 }
 
-func (p *pool) accept(d delivery) (lease, error) {
+func (p *pool) accept(d delivery, req *http.Request) (lease, error) {
 	if d.err != nil {
+		if err := canceled(req); err != nil {
+			return lease{}, err // the reason, where both came at once
+		}
 		return lease{}, d.err
 	}
 	if !d.c.h2 && !d.c.reserve() {

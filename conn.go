@@ -213,8 +213,8 @@ func (c *conn) deathReason(wasIdle bool) CloseReason {
 	if c.tcp == nil {
 		return ClosedServerFIN
 	}
-	if c.tcp.tainted.Load() && c.cc.Err().Error() != errTextServerClosedIdle {
-		return ClosedUnexpectedData
+	if err := c.cc.Err(); err != nil && err.Error() != errTextServerClosedIdle && (c.tcp.tainted.Load() || c.tcp.ended() == endNone) {
+		return ClosedUnexpectedData // net/http closed it, for what it had read
 	}
 	if c.tcp.ended() == endRST {
 		return ClosedServerRST

@@ -89,8 +89,12 @@ func (p *pool) startDialLocked(owner *waiter, values context.Context) {
 }
 
 func (p *pool) dial(ctx context.Context, d *dial) {
-	defer d.cancel()
 	c, err := p.connect(ctx, d)
+	if err != nil {
+		// Not otherwise: a dialer may tie its connection's life to the
+		// context, and net/http never cancels that of a dial that succeeded.
+		d.cancel()
+	}
 
 	now := time.Now()
 	var doomed doomedList

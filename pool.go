@@ -26,6 +26,10 @@ type pool struct {
 	mu     sync.Mutex
 	closed bool // no connection is handed out or kept
 
+	// closeFreed: CloseIdleConnections was called, and no request has come
+	// since. As with net/http, what was in use then is not kept.
+	closeFreed bool
+
 	newest, oldest *conn // idle connections by idleSince
 	nIdle          int
 	first, last    *conn   // all connections in the pool, by age
@@ -92,7 +96,7 @@ func (p *pool) takeLocked(now, notBefore time.Time, pol *Policy, doomed *doomedL
 
 // useLocked hands c to a caller.
 func (p *pool) useLocked(c *conn) {
-	c.wasIdle = c.idle
+	c.wasIdle = c.idle || c.h2 && c.streams == 0 && c.uses > 0
 	if c.idle {
 		p.unidleLocked(c)
 	}
@@ -121,7 +125,7 @@ func (p *pool) unuseLocked(c *conn) {
 func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 	pol := p.u.policy()
 	why := c.spentLocked(now, pol)
-	if why == reasonNone && p.closed {
+	if why == reasonNone && (p.closed || p.closeFreed) {
 		why = ClosedShutdown
 	}
 	if why == reasonNone {
@@ -365,6 +369,7 @@ func (p *pool) evictSiblings(hit *conn, age time.Duration, now time.Time) {
 func (p *pool) closeIdle(why CloseReason) {
 	var doomed doomedList
 	p.mu.Lock()
+	p.closeFreed = true
 	for p.oldest != nil {
 		p.removeLocked(p.oldest, why, &doomed)
 	}

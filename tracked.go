@@ -73,6 +73,7 @@ type tracked struct {
 	stage  atomic.Int32
 	reused atomic.Bool // a response was received on it
 
+	holding atomic.Pointer[chan struct{}] // closed when a request is begun, or at Close
 	inRead  atomic.Bool                   // a Read is entered and has not returned
 	waiting atomic.Pointer[chan struct{}] // closed when a Read is entered, or at Close
 
@@ -93,8 +94,7 @@ type tracked struct {
 }
 
 // track wraps c. The result implements CloseWrite and CloseRead, which an
-// upgraded connection is asked for, and ReadFrom, which sendfile needs, only
-// where c does.
+// upgraded connection is asked for, only where c does.
 func track(c net.Conn) (net.Conn, *tracked) {
 	t := &tracked{Conn: c}
 	if tcp, ok := c.(*net.TCPConn); ok {
@@ -126,11 +126,16 @@ func (t *trackedTCP) CloseRead() error  { return t.tcp.CloseRead() }
 
 func (t *trackedTCP) SyscallConn() (syscall.RawConn, error) { return t.tcp.SyscallConn() }
 
-func (t *trackedTCP) ReadFrom(r io.Reader) (int64, error) {
+// ReadFrom lets net/http use sendfile, or what else the connection has.
+func (t *tracked) ReadFrom(r io.Reader) (int64, error) {
+	conn, ok := t.Conn.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{t}, r)
+	}
 	if err := t.begin(); err != nil {
 		return 0, err
 	}
-	n, err := t.tcp.ReadFrom(r)
+	n, err := conn.ReadFrom(r)
 	t.sent.Add(n)
 	t.note(err)
 	return n, err
@@ -141,6 +146,7 @@ func (t *tracked) Write(p []byte) (int, error) {
 		// net/http gives the connection up, and crypto/tls says goodbye. That
 		// is no request, and none is written after it.
 		t.stage.Store(int32(stageBarred))
+		t.letGo()
 		return t.Conn.Write(p)
 	}
 	if err := t.begin(); err != nil {
@@ -176,9 +182,13 @@ func (t *tracked) begin() error {
 	case stageArmed:
 		if t.late() {
 			t.stage.Store(int32(stageBarred))
+			t.letGo()
 			return errLate
 		}
 		t.stage.CompareAndSwap(int32(stageArmed), int32(stageBegun))
+		if t.holding.Load() != nil {
+			t.letGo()
+		}
 	case stageBarred:
 		return errLate
 	}
@@ -230,6 +240,9 @@ func (t *tracked) asked(n int) bool {
 	case !t.plain && !t.reused.Load():
 		return true // a session ticket follows the handshake when it likes
 	}
+	if now == stageArmed && !t.reused.Load() {
+		return t.hold(n)
+	}
 	t.tainted.Store(true)
 	if now == stageQuiet && stage(t.stage.Load()) == stageQuiet {
 		// net/http closes a connection that speaks unasked. If a request was
@@ -269,11 +282,36 @@ func (t *tracked) Close() error {
 		t.gone.Store(true)
 		err = t.Conn.Close()
 		t.wake()
+		t.letGo()
 		if t.onClose != nil {
 			t.onClose()
 		}
 	})
 	return err
+}
+
+// hold keeps bytes that came on a new connection before the request was
+// written until it is, or the connection is closed. A server that has no room
+// for another client answers so, with 503 or 429, and net/http takes it for the
+// response; nobody else's it can be.
+func (t *tracked) hold(n int) bool {
+	ch := make(chan struct{})
+	t.holding.Store(&ch)
+	if stage(t.stage.Load()) != stageArmed || t.gone.Load() {
+		t.letGo()
+	}
+	<-ch
+	if stage(t.stage.Load()) != stageBegun {
+		return false
+	}
+	t.got.Add(int64(n))
+	return true
+}
+
+func (t *tracked) letGo() {
+	if ch := t.holding.Swap(nil); ch != nil {
+		close(*ch)
+	}
 }
 
 func (t *tracked) wake() {

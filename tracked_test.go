@@ -240,3 +240,37 @@ func TestDataAndAnnouncementCannotMissEachOther(t *testing.T) {
 		})
 	}
 }
+
+// A server without room for another client answers before it has read.
+func TestAnAnswerOnANewConnectionWaitsForItsRequest(t *testing.T) {
+	ours, theirs := tcpPair(t)
+	_, tr := track(ours)
+	tr.plain = true
+	tr.stage.Store(int32(stageQuiet))
+	require.True(t, tr.arm(time.Now(), time.Time{}, false))
+	io.WriteString(theirs, "HTTP/1.1 503 No Room\r\n\r\n")
+	read := make(chan error, 1)
+	go func() {
+		_, err := tr.Read(make([]byte, 100))
+		read <- err
+	}()
+	_, err := tr.Write([]byte("POST"))
+	require.NoError(t, err)
+	require.NoError(t, <-read)
+	require.False(t, tr.unsent())
+
+	ours, theirs = tcpPair(t)
+	_, tr = track(ours)
+	tr.plain = true
+	tr.stage.Store(int32(stageQuiet))
+	require.True(t, tr.arm(time.Now(), time.Time{}, false))
+	io.WriteString(theirs, "HTTP/1.1 503 No Room\r\n\r\n")
+	go func() {
+		for tr.holding.Load() == nil {
+			runtime.Gosched()
+		}
+		tr.Close()
+	}()
+	_, err = tr.Read(make([]byte, 100))
+	require.Error(t, err, "never written, never answered")
+}

@@ -195,6 +195,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	proxy, err := t.proxyFor(req)
 	if err != nil {
+		if invalid := t.validator.check(req); invalid != nil {
+			err = invalid
+		}
 		closeBody(req)
 		return nil, err
 	}

@@ -207,7 +207,7 @@ func TestTheContractOfDialers(t *testing.T) {
 				conn.Close()
 			}
 		}},
-		{says: "a dialer that cancels the request and fails gives the cancellation", broken: "a dial's error and the caller's cancellation are picked from at random", holds: func(e *env) {
+		{says: "a dialer that cancels the request and fails gives the cancellation", holds: func(e *env) {
 			for range 20 {
 				ctx, cancel := context.WithCancel(e.Context())
 				e.renew(&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -217,7 +217,7 @@ func TestTheContractOfDialers(t *testing.T) {
 				e.do(e.bodied("http://example.com").WithContext(ctx))
 			}
 		}},
-		{says: "the dialer's context does not end with the dial", over: anyProto, broken: "a dial's context is canceled when the dial has succeeded", holds: func(e *env) {
+		{says: "the dialer's context does not end with the dial", over: anyProto, holds: func(e *env) {
 			srv := e.serve(echo)
 			var dialed context.Context
 			e.base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -228,7 +228,7 @@ func TestTheContractOfDialers(t *testing.T) {
 			e.get(srv.URL)
 			e.note("%v", dialed.Err())
 		}},
-		{says: "a connection whose life is tied to the dialer's context lives on", broken: "a dial's context is canceled when the dial has succeeded", holds: func(e *env) {
+		{says: "a connection whose life is tied to the dialer's context lives on", holds: func(e *env) {
 			srv := e.serve(echo)
 			dials := 0
 			e.base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -96,7 +96,7 @@ func TestTheContractOfReuse(t *testing.T) {
 			e.client().CloseIdleConnections()
 			e.noteResult(resp, err)
 		}},
-		{says: "a connection that was in use during CloseIdleConnections is not kept", over: http1, broken: "only net/http closes connections that become idle between CloseIdleConnections and the next request", holds: func(e *env) {
+		{says: "a connection that was in use during CloseIdleConnections is not kept", over: http1, holds: func(e *env) {
 			closed := make(chan struct{})
 			srv := httptest.NewUnstartedServer(http.HandlerFunc(echo))
 			srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
