@@ -183,7 +183,9 @@ func TestABadRequestGetsNetHTTPsErrorAndItsBodyIsClosed(t *testing.T) {
 			}
 			ours, ourBody := try(tr)
 			theirs, theirBody := try(std)
-			require.Equal(t, theirs, ours)
+			// net/http itself says one or the other, as its goroutines fall.
+			const chance = " while waiting for connection"
+			require.Equal(t, strings.TrimSuffix(theirs, chance), strings.TrimSuffix(ours, chance))
 			require.EqualValues(t, theirBody.closed.Load(), ourBody.closed.Load(), "times the body was closed")
 			require.EqualValues(t, 1, ourBody.closed.Load())
 		})
