@@ -144,6 +144,9 @@ func (c *conn) expiredLocked(now time.Time, p *Policy) CloseReason {
 	if c.tcp != nil && !c.h2 && c.tcp.tainted.Load() {
 		return ClosedUnexpectedData
 	}
+	if over(elapsed(c.born, now), c.maxAge) {
+		return ClosedMaxAge // also if it was never used
+	}
 	return c.spentLocked(now, p)
 }
 

@@ -135,7 +135,7 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 		p.serveShared(c)
 		p.mu.Lock()
 		c.held = false
-		if c.streams == 0 && !c.gone {
+		if c.streams == 0 && !c.gone && !c.idle {
 			p.keepLocked(c, now, &doomed)
 		}
 		p.mu.Unlock()

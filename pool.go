@@ -125,13 +125,13 @@ func (p *pool) unuseLocked(c *conn) {
 func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 	pol := p.u.policy()
 	why := c.spentLocked(now, pol)
-	if why == reasonNone && (p.closed || p.closeFreed) {
+	wanted := p.waiters.peek(c.born) != nil
+	if why == reasonNone && (p.closed || p.closeFreed && !wanted) {
 		why = ClosedShutdown
 	}
 	if why == reasonNone {
 		c.limit = idleLimitFor(pol, c.hint.timeout, c.rtt)
-		wanted := c.uses == 0 && p.waiters.peek(c.born) != nil
-		if !wanted && c.limit.reached(now.Sub(c.idleSince)) {
+		if !(wanted && c.uses == 0) && c.limit.reached(now.Sub(c.idleSince)) {
 			why = ClosedIdleDeadline
 		}
 	}
@@ -146,7 +146,7 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 			return
 		}
 	}
-	if p.waiters.n > 0 && c.streams == 0 && !p.mayOpenLocked() && p.waiters.peek(c.born) == nil {
+	if p.waiters.n > 0 && !wanted && c.streams == 0 && !p.mayOpenLocked() {
 		// Those who wait need a newer connection, and this one has its place.
 		p.removeLocked(c, ClosedPoolFull, doomed)
 		return

@@ -192,7 +192,7 @@ func (c *conn) reviewShared() {
 		// Trap: on Go 1.26 nothing else tells that an idle connection got
 		// GOAWAY, and it stays open.
 		p.removeLocked(c, ClosedGoAway, &doomed)
-	case inFlight == 0 && entered && c.picks == picks && c.streams > 0:
+	case inFlight == 0 && entered && c.picks == picks && c.streams > 0 && !c.held:
 		// All streams have ended, though not all bodies were closed: a
 		// context ended and the program left it at that.
 		c.epoch++

@@ -291,3 +291,41 @@ func TestABodyThatGetBodyCannotRemakeIsClosedOnce(t *testing.T) {
 		require.EqualValues(t, 1, body.closed.Load())
 	})
 }
+
+// What is dialed for a caller that waits is for it, whatever was closed
+// meanwhile.
+func TestCloseIdleConnectionsTakesNothingFromACallerThatWaits(t *testing.T) {
+	inWorld(t, worldConfig{latency: time.Second}, func(t *testing.T, w *world) {
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			_, err := w.do(ctx, "GET", "/", "")
+			assert.NoError(t, err)
+		})
+		time.Sleep(time.Millisecond)
+		w.tr.CloseIdleConnections()
+		wg.Wait()
+		require.EqualValues(t, 1, w.dials.Load())
+	})
+}
+
+func TestAConnectionThatWasNeverUsedIsRetiredAtItsMaximumAgeToo(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		inWorld(t, worldConfig{server: faultserver.Config{TLS: h2}, client: Config{Policies: Policies{Default: Policy{
+			MaxConnAge: time.Minute, MaxIdleTime: time.Hour,
+		}}}}, func(t *testing.T, w *world) {
+			// A dial whose caller gave up brings a connection nobody uses.
+			w.net.SetLatency(time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			_, err := w.do(ctx, "GET", "/", "")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			time.Sleep(10 * time.Second)
+			require.Equal(t, 1, w.only().Idle)
+			time.Sleep(70 * time.Second)
+			require.Equal(t, 1, w.closed(ClosedMaxAge))
+			require.Zero(t, w.only().Open)
+		})
+	}
+}

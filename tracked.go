@@ -358,6 +358,9 @@ func (t *tracked) arm(now, lateAt time.Time, doubt bool) bool {
 func (t *tracked) rest() {
 	t.reused.Store(true)
 	t.stage.Store(int32(stageQuiet))
+	if t.holding.Load() != nil {
+		t.letGo() // it was for a request that was not sent after all
+	}
 }
 
 // unsent reports whether it is certain that no byte of the request that arm

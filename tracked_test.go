@@ -274,3 +274,22 @@ func TestAnAnswerOnANewConnectionWaitsForItsRequest(t *testing.T) {
 	_, err = tr.Read(make([]byte, 100))
 	require.Error(t, err, "never written, never answered")
 }
+
+func TestWhatWasHeldForARequestThatIsNotSentEndsTheConnection(t *testing.T) {
+	ours, theirs := tcpPair(t)
+	_, tr := track(ours)
+	tr.plain = true
+	tr.stage.Store(int32(stageQuiet))
+	require.True(t, tr.arm(time.Now(), time.Time{}, false))
+	io.WriteString(theirs, "early")
+	read := make(chan error, 1)
+	go func() {
+		_, err := tr.Read(make([]byte, 100))
+		read <- err
+	}()
+	for tr.holding.Load() == nil {
+		runtime.Gosched()
+	}
+	tr.rest() // the request turned out to be invalid
+	require.ErrorIs(t, <-read, errUnsolicited)
+}
