@@ -1,13 +1,9 @@
 package idlewise
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"time"
 )
-
-var errCanceledWaiting = errors.New("net/http: request canceled while waiting for connection")
 
 // A lease is a connection on which the holder may send one request.
 type lease struct {
@@ -156,16 +152,13 @@ func leaseLocked(c *conn, now time.Time) lease {
 // await waits for w's delivery. It returns neither connection nor error if
 // the connection was found dead.
 func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
-	ctx := req.Context()
-	var err error
 	select {
 	case d := <-w.ready:
 		return p.accept(d, req)
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	case <-req.Context().Done():
 	case <-cancelOf(req):
-		err = errCanceledWaiting
 	}
+	err := canceled(req)
 	p.mu.Lock()
 	queued := w.queued
 	if queued {

@@ -92,11 +92,12 @@ func (c *conn) prepare(req *http.Request, b *payload, elicit bool) *http.Request
 	body, other := b.forAttempt()
 	ctx := req.Context()
 	if ctx.Done() != nil || cancelOf(req) != nil {
-		ctx, c.cancel = context.WithCancel(ctx)
+		ctx, c.cancel = withCancel(req)
 	} else if !other && !elicit {
 		return req
 	}
 	copied := req.WithContext(ctx)
+	dropCancel(copied)
 	copied.Body = body
 	if elicit && req.Header["Connection"] == nil {
 		copied.Header = req.Header.Clone()
@@ -136,15 +137,6 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 	return out
 }
 
-func requestCanceled(req *http.Request) bool {
-	select {
-	case <-cancelOf(req):
-		return true
-	default:
-		return false
-	}
-}
-
 func failedReason(reused bool, ev Evidence, tcp *tracked) CloseReason {
 	switch {
 	case tcp != nil && tcp.tainted.Load():
@@ -158,8 +150,18 @@ func failedReason(reused bool, ev Evidence, tcp *tracked) CloseReason {
 func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	c := l.c
 	sent := req
-	if body, other := b.forAttempt(); other {
+	body, other := b.forAttempt()
+	var cancel context.CancelFunc
+	switch {
+	case cancelOf(req) != nil:
+		var ctx context.Context
+		ctx, cancel = withCancel(req)
+		sent = req.WithContext(ctx)
+		dropCancel(sent)
+	case other:
 		sent = req.WithContext(req.Context())
+	}
+	if other {
 		sent.Body = body
 	}
 	before := int64(-1)
@@ -169,10 +171,13 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	resp, err := c.cc.RoundTrip(sent)
 	if err == nil {
 		resp.Request = req
-		c.wrapShared(resp, req.Method)
+		c.wrapShared(resp, req.Method, cancel)
 		return outcome{resp: resp}
 	}
-	out := outcome{err: plainCause(err), over: true}
+	if cancel != nil {
+		cancel()
+	}
+	out := outcome{err: legacyCause(req, plainCause(err)), over: true}
 	if req.Context().Err() == nil && !requestCanceled(req) && !b.failed() {
 		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.sent.Load() != before
 		gone := c.cc.Err() != nil

@@ -169,6 +169,9 @@ func trackDials(clone, t *http.Transport) {
 		wrapped, tr := track(c)
 		tr.onClose = rec.onClose
 		rec.raw, rec.tcp = c, tr
+		if rec.direct && rec.plain {
+			tr.setUp(true) // net/http reads as soon as it has the connection
+		}
 		return wrapped, nil
 	}
 	if dialTLS := tlsDialer(t); dialTLS != nil {

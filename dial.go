@@ -178,10 +178,12 @@ func (p *pool) slotFreed() {
 // is free when it returns.
 func (p *pool) connect(ctx context.Context, d *dial) (*conn, error) {
 	c := &conn{pool: p, born: d.started, maxAge: jittered(p.u.policy().MaxConnAge)}
+	b := p.u.t.base
 	rec := &dialRecord{proxy: p.u.proxy, onClose: c.freeSlot}
+	rec.direct = rec.proxy == nil || rec.proxy.Scheme == "http"
+	rec.plain = p.u.key.scheme == "http" && !b.unencryptedHTTP2()
 	ctx = context.WithValue(ctx, dialRecordKey{}, rec)
 	ctx = httptrace.WithClientTrace(ctx, rec.trace())
-	b := p.u.t.base
 	cc, err := b.forUpstream(p.u.key).NewClientConn(ctx, p.u.key.scheme, p.u.addr)
 	if err != nil {
 		if rec.tcp != nil {
@@ -202,8 +204,7 @@ func (p *pool) connect(ctx context.Context, d *dial) (*conn, error) {
 		}
 	}
 	if c.tcp != nil && !c.h2 {
-		c.tcp.plain = !rec.tls
-		c.tcp.stage.Store(int32(stageQuiet))
+		c.tcp.setUp(!rec.tls) // where proxies kept it from being known before
 	}
 	// Before anyone can use it: a response that ends without a hook is lost.
 	cc.SetStateHook(c.stateChanged)
@@ -221,6 +222,8 @@ type dialRecordKey struct{}
 type dialRecord struct {
 	proxy   *url.URL
 	onClose func() // for tcp
+	direct  bool   // nothing but a CONNECT comes before the TLS handshake or HTTP
+	plain   bool   // HTTP/1 without TLS
 
 	raw net.Conn // what the dialer returned
 	tcp *tracked // raw, wrapped
@@ -254,6 +257,9 @@ func (r *dialRecord) trace() *httptrace.ClientTrace {
 		TLSHandshakeStart: func() { r.tlsBegan = time.Now() },
 		TLSHandshakeDone: func(s tls.ConnectionState, err error) {
 			r.tls, r.protocol, r.tlsTook = true, s.NegotiatedProtocol, time.Since(r.tlsBegan)
+			if err == nil && r.direct && r.tcp != nil && r.protocol != "h2" {
+				r.tcp.setUp(false)
+			}
 		},
 	}
 }

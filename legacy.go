@@ -15,6 +15,10 @@ func cancelOf(req *http.Request) <-chan struct{} {
 	return req.Cancel //lint:ignore SA1019 see above
 }
 
+func dropCancel(req *http.Request) {
+	req.Cancel = nil //lint:ignore SA1019 see above
+}
+
 func plainDialer(t *http.Transport) dialFunc {
 	if t.DialContext != nil {
 		return t.DialContext

@@ -152,6 +152,9 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 		return
 	}
 	if !c.h2 {
+		if c.tcp != nil && c.uses == 0 {
+			c.tcp.quiet() // what was held for a first request has nobody now
+		}
 		c.enter(phaseIdle)
 	}
 	p.idleLocked(c, now)
@@ -313,9 +316,6 @@ func (p *pool) putBack(c *conn) {
 	p.mu.Lock()
 	p.unuseLocked(c)
 	if !c.gone {
-		if c.tcp != nil {
-			c.tcp.stage.Store(int32(stageQuiet))
-		}
 		p.keepLocked(c, time.Now(), &doomed)
 	}
 	p.mu.Unlock()

@@ -165,7 +165,7 @@ func (c *call) sleep(d time.Duration) error {
 func (c *call) finish(out outcome) (*http.Response, error) {
 	if out.err == nil {
 		c.body.leave()
-		return out.resp, nil
+		return timed(out.resp, c.req), nil
 	}
 	return nil, c.fail(out.err)
 }
@@ -175,7 +175,7 @@ func (c *call) finish(out outcome) (*http.Response, error) {
 func (c *call) giveUp(l *lease, number int, out outcome, why string) (*http.Response, error) {
 	if out.resp != nil {
 		c.body.leave()
-		return out.resp, nil
+		return timed(out.resp, c.req), nil
 	}
 	if why == notJudged {
 		if len(c.past) == 0 {
@@ -190,6 +190,7 @@ func (c *call) giveUp(l *lease, number int, out outcome, why string) (*http.Resp
 // fail ends the call with err, which says so if Close was what ended it.
 func (c *call) fail(err error) error {
 	c.body.close()
+	awaitCancel(c.req)
 	if c.u.t.cut.Load() && !errors.Is(err, ErrClosed) && canceled(c.req) == nil {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}

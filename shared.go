@@ -1,6 +1,7 @@
 package idlewise
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"runtime"
@@ -96,8 +97,9 @@ func (c *conn) permitsLocked(available, inFlight, more int) bool {
 
 // A stream is what must be known about one when it ends.
 type stream struct {
-	epoch    int       // of the connection's count of streams; -1: it was not used
-	headerAt time.Time // when the response's header came; zero: there was none
+	epoch    int                // of the connection's count of streams; -1: it was not used
+	headerAt time.Time          // when the response's header came; zero: there was none
+	cancel   context.CancelFunc // of the attempt's context, or nil
 }
 
 // A sharedBody tells the pool when the stream of an HTTP/2 response has ended.
@@ -111,6 +113,9 @@ type sharedBody struct {
 func (b *sharedBody) end() {
 	if b.ended.CompareAndSwap(false, true) {
 		b.c.pool.streamEnded(b.c, b.stream)
+		if b.stream.cancel != nil {
+			b.stream.cancel()
+		}
 	}
 }
 
@@ -277,18 +282,21 @@ func (p *pool) askAgain(c *conn) {
 }
 
 // wrapShared makes resp tell when its stream has ended. method is the
-// request's.
-func (c *conn) wrapShared(resp *http.Response, method string) {
+// request's; cancel, if not nil, ends the attempt's context.
+func (c *conn) wrapShared(resp *http.Response, method string, cancel context.CancelFunc) {
 	c.pool.mu.Lock()
 	c.entering--
 	c.answered = true
-	s := stream{epoch: c.epoch, headerAt: time.Now()}
+	s := stream{epoch: c.epoch, headerAt: time.Now(), cancel: cancel}
 	c.pool.mu.Unlock()
 	// Go 1.26's HTTP/2 has an empty body of its own that is not http.NoBody,
 	// and programs need not close it.
 	if resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 || method == http.MethodHead ||
 		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
 		c.pool.streamEnded(c, s)
+		if cancel != nil {
+			cancel()
+		}
 		return
 	}
 	resp.Body = &sharedBody{ReadCloser: resp.Body, c: c, stream: s}

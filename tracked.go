@@ -35,6 +35,9 @@ const (
 	// stageSetup: dialing, proxy and TLS handshakes; nothing is judged.
 	// HTTP/2 connections stay in it, since there unread data is normal.
 	stageSetup stage = iota
+	// stageFresh: it is set up, and about to get its first request. What comes
+	// can only be meant for that one.
+	stageFresh
 	// stageQuiet: no request is in flight.
 	stageQuiet
 	// stageArmed: a request was announced to net/http, no byte of it written.
@@ -73,7 +76,7 @@ type tracked struct {
 	stage  atomic.Int32
 	reused atomic.Bool // a response was received on it
 
-	holding atomic.Pointer[chan struct{}] // closed when a request is begun, or at Close
+	holding atomic.Pointer[chan struct{}] // closed when a request is begun, when none will be, or at Close
 	inRead  atomic.Bool                   // a Read is entered and has not returned
 	waiting atomic.Pointer[chan struct{}] // closed when a Read is entered, or at Close
 
@@ -231,6 +234,11 @@ func (t *tracked) Read(p []byte) (int, error) {
 // asked reports whether n bytes that were read may be passed on.
 func (t *tracked) asked(n int) bool {
 	now := stage(t.stage.Load())
+	early := now == stageFresh || now == stageArmed && !t.reused.Load()
+	if early {
+		t.hold()
+		now = stage(t.stage.Load())
+	}
 	switch {
 	case now == stageSetup:
 		return true
@@ -240,11 +248,8 @@ func (t *tracked) asked(n int) bool {
 	case !t.plain && !t.reused.Load():
 		return true // a session ticket follows the handshake when it likes
 	}
-	if now == stageArmed && !t.reused.Load() {
-		return t.hold(n)
-	}
 	t.tainted.Store(true)
-	if now == stageQuiet && stage(t.stage.Load()) == stageQuiet {
+	if !early && now == stageQuiet && stage(t.stage.Load()) == stageQuiet {
 		// net/http closes a connection that speaks unasked. If a request was
 		// armed meanwhile, either this sees it, or arm sees the taint.
 		return true
@@ -290,22 +295,34 @@ func (t *tracked) Close() error {
 	return err
 }
 
-// hold keeps bytes that came on a new connection before the request was
-// written until it is, or the connection is closed. A server that has no room
-// for another client answers so, with 503 or 429, and net/http takes it for the
-// response; nobody else's it can be.
-func (t *tracked) hold(n int) bool {
+// hold keeps bytes that came on a new connection before its first request was
+// written until it is, until it turns out that none is coming, or until the
+// connection is closed. A server that has no room for another client answers
+// so, with 503 or 429, and http.Transport takes it for the response; nobody
+// else's it can be. Over TLS they may also be session tickets, which can wait.
+func (t *tracked) hold() {
 	ch := make(chan struct{})
 	t.holding.Store(&ch)
-	if stage(t.stage.Load()) != stageArmed || t.gone.Load() {
+	if now := stage(t.stage.Load()); now != stageFresh && now != stageArmed || t.gone.Load() {
 		t.letGo()
 	}
 	<-ch
-	if stage(t.stage.Load()) != stageBegun {
-		return false
+}
+
+// setUp ends the handshakes: what is written and read from here on is HTTP/1.
+func (t *tracked) setUp(plain bool) {
+	if stage(t.stage.Load()) == stageSetup {
+		t.plain = plain
+		t.stage.Store(int32(stageFresh))
 	}
-	t.got.Add(int64(n))
-	return true
+}
+
+// quiet says that no request is coming for the time being.
+func (t *tracked) quiet() {
+	t.stage.Store(int32(stageQuiet))
+	if t.holding.Load() != nil {
+		t.letGo()
+	}
 }
 
 func (t *tracked) letGo() {
@@ -327,7 +344,7 @@ func (t *tracked) wake() {
 // of a response before it looks whether more was received with it. A request
 // announced in that moment would get those bytes as its response.
 func (t *tracked) awaitQuiet() {
-	for !t.inRead.Load() {
+	for t.reused.Load() && !t.inRead.Load() {
 		ch := make(chan struct{})
 		if !t.waiting.CompareAndSwap(nil, &ch) {
 			return // only one request at a time waits; this cannot happen
@@ -357,10 +374,7 @@ func (t *tracked) arm(now, lateAt time.Time, doubt bool) bool {
 // rest ends what arm began.
 func (t *tracked) rest() {
 	t.reused.Store(true)
-	t.stage.Store(int32(stageQuiet))
-	if t.holding.Load() != nil {
-		t.letGo() // it was for a request that was not sent after all
-	}
+	t.quiet() // what is held was for a request that was not sent after all
 }
 
 // unsent reports whether it is certain that no byte of the request that arm

@@ -1,14 +1,17 @@
 package idlewise
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,6 +168,7 @@ func TestARequestWaitsUntilTheReadLoopHasSeenAllOfTheLastResponse(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		wrapped, tr := track(ours)
+		tr.reused.Store(true) // before, nothing can be left
 		quiet := make(chan struct{})
 		go func() { tr.awaitQuiet(); close(quiet) }()
 		synctest.Wait()
@@ -179,6 +183,7 @@ func TestARequestWaitsUntilTheReadLoopHasSeenAllOfTheLastResponse(t *testing.T) 
 		theirs.Close()
 
 		_, tr = track(ours)
+		tr.reused.Store(true)
 		go tr.Close()
 		tr.awaitQuiet() // or until the connection is closed
 	})
@@ -245,15 +250,17 @@ func TestDataAndAnnouncementCannotMissEachOther(t *testing.T) {
 func TestAnAnswerOnANewConnectionWaitsForItsRequest(t *testing.T) {
 	ours, theirs := tcpPair(t)
 	_, tr := track(ours)
-	tr.plain = true
-	tr.stage.Store(int32(stageQuiet))
-	require.True(t, tr.arm(time.Now(), time.Time{}, false))
+	tr.setUp(true)
 	io.WriteString(theirs, "HTTP/1.1 503 No Room\r\n\r\n")
 	read := make(chan error, 1)
 	go func() {
 		_, err := tr.Read(make([]byte, 100))
 		read <- err
 	}()
+	for tr.holding.Load() == nil {
+		runtime.Gosched()
+	}
+	require.True(t, tr.arm(time.Now(), time.Time{}, false))
 	_, err := tr.Write([]byte("POST"))
 	require.NoError(t, err)
 	require.NoError(t, <-read)
@@ -261,8 +268,7 @@ func TestAnAnswerOnANewConnectionWaitsForItsRequest(t *testing.T) {
 
 	ours, theirs = tcpPair(t)
 	_, tr = track(ours)
-	tr.plain = true
-	tr.stage.Store(int32(stageQuiet))
+	tr.setUp(true)
 	require.True(t, tr.arm(time.Now(), time.Time{}, false))
 	io.WriteString(theirs, "HTTP/1.1 503 No Room\r\n\r\n")
 	go func() {
@@ -292,4 +298,51 @@ func TestWhatWasHeldForARequestThatIsNotSentEndsTheConnection(t *testing.T) {
 	}
 	tr.rest() // the request turned out to be invalid
 	require.ErrorIs(t, <-read, errUnsolicited)
+}
+
+// A server without room for another client does not wait for its request.
+func TestAServerThatAnswersBeforeItReadsIsHeard(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			certified := httptest.NewTLSServer(nil)
+			defer certified.Close()
+			if scheme == "https" {
+				ln = tls.NewListener(ln, &tls.Config{Certificates: certified.TLS.Certificates})
+			}
+			var served sync.WaitGroup
+			served.Go(func() {
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					served.Go(func() {
+						defer c.Close()
+						io.WriteString(c, "HTTP/1.1 503 No Room\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfull")
+						http.ReadRequest(bufio.NewReader(c))
+					})
+				}
+			})
+			defer served.Wait()
+			defer ln.Close()
+
+			base := &http.Transport{TLSClientConfig: certified.Client().Transport.(*http.Transport).TLSClientConfig}
+			tr, err := New(Config{Base: base})
+			require.NoError(t, err)
+			defer tr.Close()
+			for range 200 {
+				req, err := http.NewRequest("POST", scheme+"://"+ln.Addr().String(), nil)
+				require.NoError(t, err)
+				resp, err := tr.RoundTrip(req)
+				require.NoError(t, err)
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				require.Equal(t, "full", string(body))
+				resp.Body.Close()
+			}
+			require.Empty(t, tr.Stats().Upstreams[0].Resent)
+		})
+	}
 }

@@ -191,6 +191,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if err := canceled(req); err != nil {
 		closeBody(req)
+		awaitCancel(req)
 		return nil, err
 	}
 	proxy, err := t.proxyFor(req)
@@ -213,19 +214,6 @@ func (t *Transport) proxyFor(req *http.Request) (*url.URL, error) {
 		return nil, nil
 	}
 	return t.base.proxy(req)
-}
-
-// canceled reports why no attempt at req must be begun.
-func canceled(req *http.Request) error {
-	if ctx := req.Context(); ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	select {
-	case <-cancelOf(req):
-		return errCanceledWaiting
-	default:
-		return nil
-	}
 }
 
 func closeBody(req *http.Request) {

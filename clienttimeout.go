@@ -1,0 +1,134 @@
+package idlewise
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// An http.Client with a Timeout gives a transport that is not net/http's own
+// two signals: the context's deadline, and Request.Cancel. Both come at the
+// same moment, and which is seen first is chance. It puts "(Client.Timeout
+// exceeded …)" into the error if it has sent the second by the time it gets
+// the error.
+//
+// With net/http's own there is only the deadline. To be like it, the deadline
+// is taken for the reason where it has passed, and an error waits for the
+// other signal.
+
+// bothSignals is for how long an error waits for Request.Cancel. Programs that
+// use a deadline and Request.Cancel for different things get it that much later.
+const bothSignals = 50 * time.Millisecond
+
+var (
+	errCanceledWaiting = errors.New("net/http: request canceled while waiting for connection")
+	errRequestCanceled = errors.New("net/http: request canceled")
+)
+
+// canceled reports why no attempt at req must be begun, or nil.
+func canceled(req *http.Request) error {
+	ctx := req.Context()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !requestCanceled(req) {
+		return nil
+	}
+	if timesOut(ctx) {
+		return context.Cause(ctx)
+	}
+	return errCanceledWaiting
+}
+
+func requestCanceled(req *http.Request) bool {
+	select {
+	case <-cancelOf(req):
+		return true
+	default:
+		return false
+	}
+}
+
+// timesOut reports whether ctx has ended or its deadline has passed; then it
+// waits for its end.
+func timesOut(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok || time.Now().Before(deadline) {
+		return false
+	}
+	<-ctx.Done()
+	return true
+}
+
+// withCancel returns a context for an attempt at req, which also ends when
+// Request.Cancel is closed. Only with the function that it returns nothing is
+// left running.
+func withCancel(req *http.Request) (context.Context, context.CancelFunc) {
+	cancel := cancelOf(req)
+	if cancel == nil {
+		return context.WithCancel(req.Context())
+	}
+	ctx, end := context.WithCancelCause(req.Context())
+	go func() {
+		select {
+		case <-cancel:
+			if !timesOut(req.Context()) {
+				end(errRequestCanceled)
+			}
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { end(nil) }
+}
+
+// awaitCancel waits, if req's deadline has passed, for the other signal.
+func awaitCancel(req *http.Request) {
+	cancel := cancelOf(req)
+	if cancel == nil || req.Context().Err() != context.DeadlineExceeded {
+		return
+	}
+	timer := time.NewTimer(bothSignals)
+	defer timer.Stop()
+	select {
+	case <-cancel:
+	case <-timer.C:
+	}
+}
+
+// legacyCause returns err, or what net/http says if it was Request.Cancel that
+// ended the attempt: HTTP/2 asks the attempt's context for its end, not for the
+// cause.
+func legacyCause(req *http.Request, err error) error {
+	if err == context.Canceled && requestCanceled(req) && req.Context().Err() == nil {
+		return errRequestCanceled
+	}
+	return err
+}
+
+// A timedBody is the body of a response to a request with Request.Cancel.
+type timedBody struct {
+	io.ReadCloser
+	req *http.Request
+}
+
+func (b timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		awaitCancel(b.req)
+		err = legacyCause(b.req, err)
+	}
+	return n, err
+}
+
+// timed wraps the response's body if that matters.
+func timed(resp *http.Response, req *http.Request) *http.Response {
+	if cancelOf(req) != nil && resp.StatusCode != http.StatusSwitchingProtocols && resp.Body != http.NoBody {
+		resp.Body = timedBody{resp.Body, req}
+	}
+	return resp
+}
