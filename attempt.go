@@ -29,7 +29,7 @@ func (l *lease) send(req *http.Request, b *payload, elicit bool) outcome {
 func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 	c := l.c
 	round := c.round.Load()
-	c.ctx, c.cancel, c.ending, c.sentAt = req.Context(), nil, reasonNone, l.at
+	c.ctx, c.attempt, c.ending, c.sentAt = req.Context(), nil, reasonNone, l.at
 	if c.tcp != nil {
 		// Trap: bytes that arrive after a request was announced but before
 		// it was written become its response.
@@ -70,12 +70,10 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 			c.ending = ClosedMaxRequests
 		}
 	}
-	cancel := c.cancel
+	attempt := c.attempt
 	if !c.returned() {
 		// The Transport was closed meanwhile, and so was the connection.
-		if cancel != nil {
-			cancel()
-		}
+		attempt.over()
 		return out
 	}
 	c.settle()
@@ -83,21 +81,14 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 }
 
 // prepare returns the request to send: req itself, if nothing about it needs
-// to differ.
-//
-// Trap: HTTP/1's RoundTrip leaks a child of the request's context on every
-// error, and with Request.Cancel a goroutine. So the attempt gets a context
-// of its own, which ends with it, unless there is nothing that could leak.
+// to differ and nothing could leak.
 func (c *conn) prepare(req *http.Request, b *payload, elicit bool) *http.Request {
 	body, other := b.forAttempt()
-	ctx := req.Context()
-	if ctx.Done() != nil || cancelOf(req) != nil {
-		ctx, c.cancel = withCancel(req)
-	} else if !other && !elicit {
+	if req.Context().Done() == nil && cancelOf(req) == nil && !other && !elicit {
 		return req
 	}
-	copied := req.WithContext(ctx)
-	dropCancel(copied)
+	c.attempt = c.pool.u.beginAttempt(req)
+	copied := c.attempt.req
 	copied.Body = body
 	if elicit && req.Header["Connection"] == nil {
 		copied.Header = req.Header.Clone()
@@ -108,15 +99,18 @@ func (c *conn) prepare(req *http.Request, b *payload, elicit bool) *http.Request
 
 func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error) outcome {
 	c := l.c
-	cancel := c.cancel
+	attempt := c.attempt
 	alive := c.cc.Err() == nil
 	out := outcome{err: plainCause(err), over: true}
 	switch {
 	case alive:
 		// The request was invalid; the connection has not seen it.
 		c.headerAt = time.Now()
+		if attempt != nil {
+			attempt.once = true // net/http may have left a child behind
+		}
 		if c.returned() {
-			c.settle() // also cancels
+			c.settle() // also ends the attempt
 			return out
 		}
 	case req.Context().Err() != nil, requestCanceled(req):
@@ -131,9 +125,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 		}
 		c.pool.bury(c, round, failedReason(l.reused, out.evidence, c.tcp))
 	}
-	if cancel != nil {
-		cancel()
-	}
+	attempt.over()
 	return out
 }
 

@@ -65,25 +65,27 @@ func timesOut(ctx context.Context) bool {
 	return true
 }
 
-// withCancel returns a context for an attempt at req, which also ends when
-// Request.Cancel is closed. Only with the function that it returns nothing is
-// left running.
+// withCancel returns a context for an attempt at req, which has a
+// Request.Cancel: it ends when that is closed, too. Until it has ended, or the
+// function was called, something is left running.
 func withCancel(req *http.Request) (context.Context, context.CancelFunc) {
-	cancel := cancelOf(req)
-	if cancel == nil {
-		return context.WithCancel(req.Context())
-	}
 	ctx, end := context.WithCancelCause(req.Context())
-	go func() {
-		select {
-		case <-cancel:
-			if !timesOut(req.Context()) {
-				end(errRequestCanceled)
-			}
-		case <-ctx.Done():
-		}
-	}()
+	go watchCancel(cancelOf(req), req.Context(), ctx, end)
 	return ctx, func() { end(nil) }
+}
+
+// watchCancel ends attempt when cancel is closed, and returns when it has
+// ended. caller is the context of the request.
+func watchCancel(cancel <-chan struct{}, caller, attempt context.Context, end context.CancelCauseFunc) {
+	select {
+	case <-cancel:
+		if timesOut(caller) {
+			end(context.Cause(caller))
+		} else {
+			end(errRequestCanceled)
+		}
+	case <-attempt.Done():
+	}
 }
 
 // awaitCancel waits, if req's deadline has passed, for the other signal.

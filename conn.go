@@ -46,12 +46,12 @@ type conn struct {
 	round atomic.Uint32
 
 	// These belong to the caller while it is busy; phaseReturned hands them on.
-	ctx      context.Context    // of the request
-	cancel   context.CancelFunc // of the attempt's context, or nil
-	sentAt   time.Time          // when its attempt began
-	headerAt time.Time          // when the response header came
-	ending   CloseReason        // it must not be reused, and why
-	hint     hint               // the last Keep-Alive header
+	ctx      context.Context // of the request
+	attempt  *attemptContext // nil if the request went out with its own
+	sentAt   time.Time       // when its attempt began
+	headerAt time.Time       // when the response header came
+	ending   CloseReason     // it must not be reused, and why
+	hint     hint            // the last Keep-Alive header
 
 	slotFree atomic.Bool // it no longer counts as open
 
@@ -189,10 +189,8 @@ func (c *conn) settle() {
 	}
 	// Available was seen in the round that was seen to have returned: it is
 	// this response that ended, if the round is still the same.
-	cancel, ok := c.pool.giveBack(c, round)
-	if cancel != nil {
-		cancel()
-	}
+	attempt, ok := c.pool.giveBack(c, round)
+	attempt.done(c.pool.u)
 	if ok && c.cc.Err() != nil {
 		c.settle() // it died meanwhile, and the hook came too early to see it idle
 	}

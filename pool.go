@@ -1,7 +1,6 @@
 package idlewise
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -268,20 +267,20 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 }
 
 // giveBack returns a connection whose response has ended, if it is still in
-// the given round, and reports whether it was. The function it returns ends
-// the attempt's context, if there is one.
-func (p *pool) giveBack(c *conn, round uint32) (context.CancelFunc, bool) {
+// the given round, and reports whether it was. The attempt that it returns, if
+// there is one, is over.
+func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
 	now := time.Now()
 	var doomed doomedList
-	var cancel context.CancelFunc
+	var attempt *attemptContext
 	p.mu.Lock()
 	ok := c.round.Load() == round && phase(round&3) == phaseReturned
 	if ok {
-		cancel = c.cancel
+		attempt = c.attempt
 		if c.tcp != nil {
 			c.tcp.rest()
 		}
-		c.ctx, c.cancel = nil, nil
+		c.ctx, c.attempt = nil, nil
 		c.idleSince, c.took = now, elapsed(c.sentAt, now)
 		// The server's clock may have started when it had written the
 		// response, which can be long before it was read here.
@@ -293,7 +292,7 @@ func (p *pool) giveBack(c *conn, round uint32) (context.CancelFunc, bool) {
 	p.mu.Unlock()
 	doomed.shut()
 	p.u.t.capIdle()
-	return cancel, ok
+	return attempt, ok
 }
 
 // slowlyRead reports whether reading the response took longer than half the
@@ -447,8 +446,8 @@ func (d *doomedList) shut() {
 	for c := d.head; c != nil; {
 		next := c.doomed
 		c.doomed = nil
-		if c.endOnShut && c.cancel != nil {
-			defer c.cancel() // after the close, lest it looks like a canceled request
+		if c.endOnShut {
+			defer c.attempt.over() // after the close, lest it looks like a canceled request
 		}
 		if c.pool.u.key.scheme == "https" && c.cc.Err() == nil {
 			go c.shut()

@@ -32,6 +32,8 @@ type upstream struct {
 
 	pool pool
 
+	attempts sync.Pool // of *attemptContext
+
 	// inFlight counts RoundTrips that have not returned.
 	inFlight atomic.Int64
 
