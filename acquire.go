@@ -19,6 +19,10 @@ type lease struct {
 	until   time.Time     // when it becomes too late to write a request; zero: never
 }
 
+// kept reports whether the server had a reason of its own to close the
+// connection before the request came: it had served one, or waited for one.
+func (l *lease) kept() bool { return l.reused || l.wasIdle }
+
 // farDeadline is how far off a deadline may be for a request not to be asked
 // whether it is written in time: no machine is that busy.
 const farDeadline = 5 * time.Second
@@ -28,7 +32,7 @@ const farDeadline = 5 * time.Second
 // last response late and noticed nothing of a FIN yet; the nearer the
 // deadline, the more that matters.
 func (l *lease) doubtful(pol *Policy) bool {
-	if !l.reused && !l.wasIdle || l.c.h2 || l.c.tcp == nil || pol.LivenessCheckAfter < 0 {
+	if !l.kept() || l.c.h2 || l.c.tcp == nil || pol.LivenessCheckAfter < 0 {
 		return false // an HTTP/2 connection may rightly have unread data
 	}
 	return l.late || l.idleAge >= pol.LivenessCheckAfter || l.limit.reached(2*(l.idleAge+l.took))

@@ -56,7 +56,7 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// Trap: the connection is the caller's now and must not be closed.
 		c.ending = ClosedUpgraded
-	case l.reused && resp.StatusCode == http.StatusRequestTimeout && resp.Close:
+	case l.kept() && resp.StatusCode == http.StatusRequestTimeout && resp.Close:
 		// The server's idle timeout and the request have crossed.
 		c.ending, out.evidence = ClosedStaleOnUse, Unknown
 	case resp.Close || req.Close:
@@ -123,17 +123,17 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 			out.late = true
 			c.pool.bury(c, round, ClosedIdleDeadline)
 		}
-		c.pool.bury(c, round, failedReason(l.reused, out.evidence, c.tcp))
+		c.pool.bury(c, round, failedReason(l.kept(), out.evidence, c.tcp))
 	}
 	attempt.over()
 	return out
 }
 
-func failedReason(reused bool, ev Evidence, tcp *tracked) CloseReason {
+func failedReason(kept bool, ev Evidence, tcp *tracked) CloseReason {
 	switch {
 	case tcp != nil && tcp.tainted.Load():
 		return ClosedUnexpectedData
-	case reused && (ev == Unsent || ev == Unknown):
+	case kept && (ev == Unsent || ev == Unknown):
 		return ClosedStaleOnUse
 	}
 	return ClosedFailed

@@ -124,7 +124,7 @@ func judged(attempts, before []Attempt, last error, ev Evidence, why string) *Er
 		e.Err = append(all, last)
 	}
 	what := "connection lost"
-	if len(attempts) > 0 && attempts[0].Reused {
+	if len(attempts) > 0 && (attempts[0].Reused || attempts[0].IdleAge > 0) {
 		what = "stale connection"
 	}
 	known := ""

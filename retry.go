@@ -218,7 +218,7 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		switch {
 		case c.unknown >= maxUnknownResends:
 			return notJudged
-		case !l.reused && !c.u.pool.endingServer(time.Now()):
+		case !l.kept() && !c.u.pool.endingServer(time.Now()):
 			return notJudged
 		case !isIdempotent(c.req, c.opt):
 			return notIdempotent
@@ -258,7 +258,7 @@ func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
 	if resent {
 		p.counts.resent[out.evidence]++
 	}
-	stale := l.reused && (out.evidence == Unsent || out.evidence == Unknown) && !out.late
+	stale := l.kept() && (out.evidence == Unsent || out.evidence == Unknown) && !out.late
 	if stale {
 		if isIdempotent(c.req, c.opt) {
 			p.counts.staleIdempotent++

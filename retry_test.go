@@ -42,6 +42,36 @@ func TestAnIdempotentRequestIsResentWhenItsDeliveryIsUnknown(t *testing.T) {
 	}
 }
 
+// A connection that was opened in advance and idled can be closed by the
+// server just like one that was used.
+func TestAConnectionKeptWarmCanBeStaleToo(t *testing.T) {
+	cfg := worldConfig{
+		latency: time.Millisecond,
+		server: faultserver.Config{Faults: []faultserver.Fault{
+			{Kind: faultserver.AnnounceClose, NthOnConn: 2},
+			{Kind: faultserver.FinAfterRequest, NthOnConn: 1, Nth: 2},
+		}},
+		client: Config{Policies: Policies{Default: Policy{MinIdleConns: 1}}},
+	}
+	for _, method := range []string{"PUT", "POST"} {
+		inWorld(t, cfg, func(t *testing.T, w *world) {
+			w.mustDo("GET", "/", "")
+			w.mustDo("GET", "/", "") // on the same one, its last; another is opened in advance
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.Equal(t, 1, w.only().Idle)
+			_, err := w.do(context.Background(), method, "/", "")
+			if method == "POST" {
+				require.EqualError(t, err, "idlewise: stale connection, delivery unknown, not repeated (send an Idempotency-Key or use WithIdempotent): EOF")
+			} else {
+				require.NoError(t, err)
+				require.EqualValues(t, 1, w.only().Resent[Unknown])
+			}
+			require.EqualValues(t, 1, w.only().Closed[ClosedStaleOnUse])
+		})
+	}
+}
+
 func TestAPOSTIsNotRepeatedWhenTheServerMayHaveReadIt(t *testing.T) {
 	for _, executed := range []bool{false, true} {
 		cfg := faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.FinAfterRequest, ReusedOnly: true, Executed: executed}}}
