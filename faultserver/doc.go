@@ -19,16 +19,22 @@
 // path, header) and how often. Faults combine: all that fit a request strike
 // it, except that of those which end it the first injected wins. They take
 // effect at once, also on connections that exist and on connections that are
-// idle. There are four moments at which a fault is judged:
+// idle. There are five moments at which a fault is judged:
 //
 //   - when a connection has been idle for a time (IdleClose, Idle408, …),
 //   - at the first byte of a request (CloseOnReuse),
 //   - when a request's head has been read (all that concern one request),
-//   - when an HTTP/2 PING arrives (PingLate).
+//   - when an HTTP/2 PING arrives (PingLate, PingWrong, TooManyPings),
+//   - when an HTTP/2 connection begins (SettingsLate, StartMaxStreams, …); they
+//     choose no request, and reach only connections that are yet to come.
 //
 // Faults that withhold an answer have a field Executed. Without it the request
 // is lost on its way to the handler, with it the answer is lost on its way
 // back; the client sees the same, and must not treat it the same.
+//
+// A client can be sent elsewhere without a kind of its own: Status with Code 421
+// asks for another connection, ResetStream with Code 13 (HTTP_1_1_REQUIRED) for
+// another protocol.
 //
 // # Personalities
 //

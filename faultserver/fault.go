@@ -23,7 +23,8 @@ type Fault struct {
 	// Nth strikes only the nth request, counted from 1 over the whole server
 	// since the fault was injected, of those that fit everything else but
 	// Probability. For idle kinds it counts idle periods that lasted long
-	// enough. 0: every one.
+	// enough; for kinds judged when a connection begins, connections. 0: every
+	// one.
 	Nth int
 	// NthOnConn strikes only the nth request of a connection, counted from 1.
 	// 0: any.
@@ -69,6 +70,8 @@ type Fault struct {
 	// Announced tells the client beforehand, see CloseAfterRequests and
 	// CloseAfterAge.
 	Announced bool
+	// Count is a number of frames or streams, see the Kind.
+	Count int
 }
 
 // refusedStream is the HTTP/2 error code that promises the request was not
@@ -94,6 +97,7 @@ func (f Fault) Validate() error {
 		{"Nth", int64(f.Nth)}, {"NthOnConn", int64(f.NthOnConn)}, {"IdleAtLeast", int64(f.IdleAtLeast)},
 		{"Times", int64(f.Times)}, {"After", int64(f.After)}, {"Jitter", int64(f.Jitter)},
 		{"Requests", int64(f.Requests)}, {"Bytes", f.Bytes},
+		{"Count", int64(f.Count)},
 	} {
 		if n.value < 0 {
 			bad(n.field, "%d is negative", n.value)
@@ -111,6 +115,7 @@ func (f Fault) Validate() error {
 		{pRequests, "Requests", f.Requests != 0}, {pBytes, "Bytes", f.Bytes != 0},
 		{pValue, "Value", f.Value != ""}, {pCode, "Code", f.Code != 0},
 		{pExecuted, "Executed", f.Executed}, {pAnnounced, "Announced", f.Announced},
+		{pCount, "Count", f.Count != 0},
 	} {
 		switch {
 		case p.set && spec.uses&p.bit == 0:
@@ -121,6 +126,7 @@ func (f Fault) Validate() error {
 	}
 	f.validateWhom(bad)
 	f.validateCode(bad)
+	f.validateFrames(bad)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("fault %v: %w", f.Kind, err)
 	}
@@ -132,7 +138,10 @@ func (f Fault) validateWhom(bad func(string, string, ...any)) {
 	if at == atIdle && f.IdleAtLeast != 0 {
 		bad("IdleAtLeast", "%v takes its idle time from After", f.Kind)
 	}
-	if at == atFirstByte || at == atPing {
+	if at == atPreface {
+		f.validatePreface(bad)
+	}
+	if at == atFirstByte || at == atPing || at == atPreface {
 		for _, whom := range [][2]string{{"Method", f.Method}, {"Path", f.Path}, {"Header", f.Header}} {
 			if whom[1] != "" {
 				bad(whom[0], "%v is judged before a request can be read", f.Kind)

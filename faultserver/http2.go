@@ -42,8 +42,22 @@ type http2Conn struct {
 	onEmpty  *ending            // when running falls to 0
 	pingSeen chan struct{}      // closed by the acknowledgement of goAwayPing
 
-	sendWindow  int64 // of the connection, granted by the client
-	recvUnacked int64 // read by handlers and not yet granted again
+	sendWindow   int64 // of the connection, granted by the client
+	recvWindow   int64 // of the connection, granted to the client
+	recvUnacked  int64 // read by handlers and not yet granted again
+	connWithheld bool  // nothing is granted for the connection
+
+	acked     allowance // by the client
+	announced []awaited // after it
+	inForce   allowance // the most generous of these
+	maxRead   uint32    // the greatest MAX_FRAME_SIZE announced
+
+	held    bool // the writer waits
+	staying bool // a GOAWAY was sent, but nothing ends the connection
+	atStart plan // assigned before the first frame, never reassigned
+	pings   int  // received; for the reading goroutine only
+	pushed  uint32
+
 	initialSend int64 // a new stream's
 	maxFrame    int64 // the client's SETTINGS_MAX_FRAME_SIZE
 }
@@ -52,6 +66,11 @@ type http2Conn struct {
 const (
 	streamWindow = 1 << 20
 	connWindow   = 4 << 20
+)
+
+const (
+	maxWindow    = 1<<31 - 1
+	defaultTable = 4096 // SETTINGS_HEADER_TABLE_SIZE
 )
 
 // outLimit is how much DATA may be queued before handlers wait for the writer.
@@ -75,17 +94,14 @@ func serveHTTP2(c *conn, br *bufio.Reader, state *tls.ConnectionState) {
 	h.changed = sync.NewCond(&h.mu)
 	h.queued = sync.NewCond(&h.mu)
 	h.fr = http2.NewFramer(&h.out, br)
-	h.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	h.fr.ReadMetaHeaders = hpack.NewDecoder(defaultTable, nil)
 	h.fr.MaxHeaderListSize = maxHead
+	h.maxRead = 16384
+	h.fr.SetMaxReadFrameSize(h.maxRead)
+	h.fr.AllowIllegalWrites = true
 	h.enc = hpack.NewEncoder(&h.block)
 
-	h.write(func() {
-		h.fr.WriteSettings(
-			http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.srv.set.maxStreams},
-			http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
-		)
-		h.fr.WriteWindowUpdate(0, connWindow-65535)
-	})
+	h.open()
 	c.srv.wg.Go(h.writeLoop)
 
 	c.mu.Lock()
@@ -170,7 +186,16 @@ func (h *http2Conn) ping(f *http2.PingFrame) {
 		return
 	}
 	data := f.Data
-	p := h.c.srv.rules.judge(event{at: atPing, proto: onHTTP2, nthOnConn: h.requests()})
+	h.pings++
+	p := h.c.srv.rules.judge(event{at: atPing, proto: onHTTP2, nthOnConn: h.requests(), pings: h.pings})
+	h.c.struckBy(p)
+	if p.has(TooManyPings) {
+		h.goAwayWith(0, uint32(http2.ErrCodeEnhanceYourCalm), "too_many_pings", finByFault(TooManyPings))
+		return
+	}
+	if p.has(PingWrong) {
+		data[0] ^= 0xff
+	}
 	late, ok := p.get(PingLate)
 	switch {
 	case !ok:
@@ -200,11 +225,12 @@ func (h *http2Conn) later(d time.Duration, f func()) {
 }
 
 func (h *http2Conn) settings(f *http2.SettingsFrame) error {
+	h.mu.Lock()
 	if f.IsAck() {
+		h.acknowledgedLocked()
+		h.mu.Unlock()
 		return nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	err := f.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err
@@ -219,16 +245,16 @@ func (h *http2Conn) settings(f *http2.SettingsFrame) error {
 		case http2.SettingMaxFrameSize:
 			h.maxFrame = int64(s.Val)
 		case http2.SettingHeaderTableSize:
-			h.enc.SetMaxDynamicTableSize(min(s.Val, 4096))
+			h.enc.SetMaxDynamicTableSize(min(s.Val, defaultTable))
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
 	h.changed.Broadcast()
-	h.writeLocked(func() { h.fr.WriteSettingsAck() })
-	return nil
+	h.mu.Unlock()
+	if err == nil {
+		h.acknowledge()
+	}
+	return err
 }
 
 func (h *http2Conn) windowUpdate(f *http2.WindowUpdateFrame) error {
@@ -246,7 +272,7 @@ func (h *http2Conn) windowUpdate(f *http2.WindowUpdateFrame) error {
 		window = &st.sendWindow
 	}
 	*window += int64(f.Increment)
-	if *window > 1<<31-1 {
+	if *window > maxWindow {
 		if f.StreamID == 0 {
 			return http2.ConnectionError(http2.ErrCodeFlowControl)
 		}

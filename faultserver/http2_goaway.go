@@ -22,6 +22,11 @@ const maxStreamID = 1<<31 - 1
 // e says. It does not wait.
 func (h *http2Conn) goAwayGracefully(e ending, gap time.Duration) {
 	h.mu.Lock()
+	if h.staying { // the client knows already
+		h.mu.Unlock()
+		h.leave(e)
+		return
+	}
 	if h.leaving || h.goneAway || h.dead {
 		h.mu.Unlock()
 		return
@@ -74,29 +79,111 @@ func (h *http2Conn) goAwayForGood(e ending) {
 
 // goAwayNow sends one GOAWAY and ends the connection. last is the last stream
 // id it names, 0 for the highest seen.
-func (h *http2Conn) goAwayNow(last, code uint32, e ending) {
+func (h *http2Conn) goAwayNow(last, code uint32, e ending) { h.goAwayWith(last, code, "", e) }
+
+// goAwayWith is goAwayNow with debug data.
+func (h *http2Conn) goAwayWith(last, code uint32, debug string, e ending) {
 	h.mu.Lock()
 	h.goneAway = true
 	h.refuseAt = h.maxID + 1
 	if last == 0 {
 		last = h.maxID
 	}
-	h.writeLocked(func() { h.fr.WriteGoAway(last, http2.ErrCode(code), nil) })
+	h.writeLocked(func() { h.fr.WriteGoAway(last, http2.ErrCode(code), []byte(debug)) })
 	h.mu.Unlock()
 	h.shutAfterWriting(e)
 }
 
-// goAwayBelow sends one GOAWAY that disowns the stream id and all above it.
-// The older streams are served to their end, and then the connection ends.
-func (h *http2Conn) goAwayBelow(id uint32, code uint32, e ending) {
+// disown tells the client by GOAWAY that the stream id and all above it are not
+// processed. The older streams are served to their end, and then the connection
+// ends. GoAwayTwice names the stream first, and disowns it After later.
+func (h *http2Conn) disown(id uint32, f Fault) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.goneAway = true
-	h.refuseAt = id
-	h.onEmpty = &e
+	if h.refuseAt == 0 || h.refuseAt > id {
+		h.refuseAt = id
+	}
 	last := uint32(0)
 	if id > 2 {
 		last = id - 2
 	}
-	h.writeLocked(func() { h.fr.WriteGoAway(last, http2.ErrCode(code), nil) })
+	e := &ending{how: closeLinger, by: ServerFIN, reason: FaultStruck, fault: f.Kind}
+	if f.Kind == GoAwayTwice {
+		h.writeGoAwayLocked(id, f)
+		if f.After > 0 {
+			h.later(f.After, func() {
+				h.mu.Lock()
+				h.writeGoAwayLocked(last, f)
+				h.mu.Unlock()
+				h.endWhenEmpty(e)
+			})
+			return
+		}
+	}
+	h.writeGoAwayLocked(last, f)
+	h.onEmpty = e // the disowned request's own end is still to come
+}
+
+// endWhenEmpty ends the connection as soon as no stream is left.
+func (h *http2Conn) endWhenEmpty(e *ending) {
+	h.mu.Lock()
+	h.onEmpty = e
+	empty := h.running == 0
+	h.mu.Unlock()
+	if empty {
+		h.shutAfterWriting(*e)
+	}
+}
+
+func (h *http2Conn) writeGoAwayLocked(last uint32, f Fault) {
+	h.writeLocked(func() { h.fr.WriteGoAway(last, http2.ErrCode(f.Code), []byte(f.Value)) })
+}
+
+// goAwayAhead sends one GOAWAY that names a stream the client has not reached,
+// and lets the connection end when all streams have.
+func (h *http2Conn) goAwayAhead(f Fault) {
+	count := uint32(f.Count)
+	if count == 0 {
+		count = 1000
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.leaving || h.goneAway || h.dead {
+		return
+	}
+	h.goneAway = true
+	last := min(h.maxID+2*count, maxStreamID)
+	h.refuseAt = last + 1
+	h.onEmpty = &ending{how: closeLinger, by: ServerFIN, reason: FaultStruck, fault: f.Kind}
+	h.writeGoAwayLocked(last, f)
+}
+
+// goAwayAndStay sends one GOAWAY and leaves the connection open, for a time if
+// the fault gives one.
+func (h *http2Conn) goAwayAndStay(f Fault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.leaving || h.goneAway || h.dead {
+		return
+	}
+	h.goneAway, h.staying = true, true
+	h.refuseAt = h.maxID + 1
+	h.writeGoAwayLocked(h.maxID, f)
+	if f.After > 0 {
+		h.later(f.After, func() {
+			h.leave(ending{how: closeLinger, by: ServerFIN, reason: FaultStruck, fault: f.Kind})
+		})
+	}
+}
+
+// leave ends a connection that stayed after its GOAWAY.
+func (h *http2Conn) leave(e ending) {
+	h.mu.Lock()
+	staying := h.staying
+	h.staying = false
+	h.mu.Unlock()
+	if staying {
+		h.endWhenEmpty(&e)
+	}
 }

@@ -22,6 +22,7 @@ type stream struct {
 
 	sendWindow int64
 	recvWindow int64 // what the client may still send
+	withheld   bool  // nothing is granted
 	arrived    *sync.Cond
 	body       bytes.Buffer // arrived and unread
 	unacked    int64        // read and not yet granted again
@@ -62,7 +63,7 @@ func (h *http2Conn) headers(f *http2.MetaHeadersFrame) error {
 		return nil
 	}
 	h.maxID = id
-	full := len(h.streams) >= int(h.c.srv.set.maxStreams)
+	full := int64(len(h.streams)) >= int64(h.inForce.maxStreams)
 	h.mu.Unlock()
 	if full {
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
@@ -71,7 +72,7 @@ func (h *http2Conn) headers(f *http2.MetaHeadersFrame) error {
 	if !ok {
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
 	}
-	st := &stream{h: h, id: id, recvWindow: streamWindow, length: r.ContentLength, remoteEnd: f.StreamEnded(), request: r}
+	st := &stream{h: h, id: id, length: r.ContentLength, remoteEnd: f.StreamEnded(), request: r}
 	st.arrived = sync.NewCond(&h.mu)
 	if !st.remoteEnd {
 		r.Body = streamBody{st}
@@ -171,6 +172,10 @@ func (h *http2Conn) data(f *http2.DataFrame) error {
 	p := f.Data()
 	size := int64(f.Length) // padding counts for flow control
 	st := h.streams[f.StreamID]
+	if h.recvWindow < size {
+		return http2.ConnectionError(http2.ErrCodeFlowControl)
+	}
+	h.recvWindow -= size
 	switch {
 	case st == nil && (f.StreamID > h.maxID && h.refuseAt == 0):
 		return http2.ConnectionError(http2.ErrCodeProtocol)
@@ -201,21 +206,32 @@ func (h *http2Conn) grantLocked(st *stream, n int64) {
 		return
 	}
 	h.recvUnacked += n
-	if h.recvUnacked >= connWindow/4 {
-		grant := uint32(h.recvUnacked)
-		h.recvUnacked = 0
-		h.writeLocked(func() { h.fr.WriteWindowUpdate(0, grant) })
-	}
+	h.grantConnLocked(connWindow / 4)
 	if st == nil || st.remoteEnd || st.err != nil {
 		return
 	}
 	st.unacked += n
-	if st.unacked >= streamWindow/4 {
-		grant := st.unacked
-		st.unacked = 0
-		st.recvWindow += grant
-		h.writeLocked(func() { h.fr.WriteWindowUpdate(st.id, uint32(grant)) })
+	h.grantStreamLocked(st)
+}
+
+func (h *http2Conn) grantConnLocked(least int64) {
+	if h.recvUnacked < least || h.connWithheld {
+		return
 	}
+	grant := h.recvUnacked
+	h.recvUnacked = 0
+	h.recvWindow += grant
+	h.writeLocked(func() { h.fr.WriteWindowUpdate(0, uint32(grant)) })
+}
+
+func (h *http2Conn) grantStreamLocked(st *stream) {
+	if st.unacked < max(1, h.inForce.window/4) || st.withheld {
+		return
+	}
+	grant := st.unacked
+	st.unacked = 0
+	st.recvWindow += grant
+	h.writeLocked(func() { h.fr.WriteWindowUpdate(st.id, uint32(grant)) })
 }
 
 // streamBody is the request's body as it arrives.

@@ -19,7 +19,7 @@ func (h *http2Conn) begin(st *stream) error {
 		h.mu.Unlock()
 		return nil
 	}
-	st.sendWindow = h.initialSend
+	st.sendWindow, st.recvWindow = h.initialSend, h.inForce.window
 	h.running++
 	alone := h.running == 1
 	h.streams[st.id] = st
@@ -57,8 +57,9 @@ func (h *http2Conn) begin(st *stream) error {
 	} else if p := &c.srv.set.character; p.requests > 0 && nth >= p.requests || p.age > 0 && time.Since(c.opened) >= p.age {
 		h.goAwayGracefully(lingerBecause(RequestLimit), 0)
 	}
-	if f, ok := x.plan.get(GoAwayBelow); ok {
-		h.goAwayBelow(st.id, f.Code, ending{how: closeLinger, by: ServerFIN, reason: FaultStruck, fault: f.Kind})
+	h.beside(x.plan, st)
+	if f, ok := x.plan.get(GoAwayBelow, GoAwayTwice); ok {
+		h.disown(st.id, f)
 		h.mu.Lock()
 		st.abortLocked(errStreamReset)
 		h.mu.Unlock()
@@ -69,7 +70,7 @@ func (h *http2Conn) begin(st *stream) error {
 	c.srv.wg.Go(func() {
 		defer h.finished()
 		defer x.cancel()
-		if x.run() {
+		if h.awaitRelease(st) && x.run() {
 			w.afterwards()
 		}
 	})
@@ -131,14 +132,25 @@ func (w *http2Wire) head(status int, header http.Header, length int64, end bool)
 	if _, ok := header["Date"]; !ok {
 		header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	}
+	if f, ok := w.x.plan.get(headSpoilers...); ok {
+		return w.spoilHead(f, status, header)
+	}
 	f, breaks := w.x.plan.get(CloseInBody, ResetStreamAfterHeaders)
+	over := end && !breaks && !w.endsLater()
 	w.h.mu.Lock()
 	if err := w.goneLocked(); err != nil {
 		w.h.mu.Unlock()
 		return err
 	}
-	w.h.writeHeadersLocked(w.st.id, strconv.Itoa(status), header, end && !breaks)
-	if end && !breaks {
+	if flood, ok := w.x.plan.get(ContinuationFlood); ok {
+		w.h.writeFloodedHeadersLocked(w.st.id, strconv.Itoa(status), header, over, flood)
+	} else {
+		w.h.writeHeadersLocked(w.st.id, strconv.Itoa(status), header, over)
+	}
+	if flood, ok := w.x.plan.get(EmptyDataFlood); ok {
+		w.h.repeatLocked(flood.Count, func() { w.h.fr.WriteData(w.st.id, false, nil) })
+	}
+	if over {
 		w.endLocalLocked()
 	}
 	w.h.mu.Unlock()
@@ -153,7 +165,9 @@ func (w *http2Wire) head(status int, header http.Header, length int64, end bool)
 // not ended, it need not go on (RFC 9113 section 8.1).
 func (w *http2Wire) endLocalLocked() {
 	w.st.localEnd = true
-	if !w.st.remoteEnd {
+	if f, ok := w.x.plan.get(ResetStreamAfterAnswer); ok {
+		w.h.writeLocked(func() { w.h.fr.WriteRSTStream(w.st.id, http2.ErrCode(f.Code)) })
+	} else if !w.st.remoteEnd {
 		w.h.writeLocked(func() { w.h.fr.WriteRSTStream(w.st.id, http2.ErrCodeNo) })
 	}
 	if !w.st.remoteEnd || w.st.body.Len() > 0 {
@@ -178,13 +192,16 @@ func (w *http2Wire) cut(f Fault) error {
 }
 
 func (w *http2Wire) body(p []byte, last bool) error {
+	if f, ok := w.x.plan.get(OversizeFrame, CloseInFrame); ok && w.spoilsData(f) {
+		return w.spoilData(f, p)
+	}
 	f, breaks := w.x.plan.get(CloseInBody, ResetStreamAfterHeaders)
 	cuts := breaks && w.sent+int64(len(p)) >= f.Bytes
 	if cuts {
 		p = p[:f.Bytes-w.sent]
 	}
 	w.sent += int64(len(p))
-	if err := w.data(p, last && !breaks); err != nil {
+	if err := w.data(p, last && !breaks && !w.endsLater()); err != nil {
 		return err
 	}
 	if cuts {
@@ -224,6 +241,12 @@ func (w *http2Wire) end(trailers http.Header) error {
 	if f, ok := w.x.plan.get(CloseInBody, ResetStreamAfterHeaders); ok {
 		return w.cut(f) // the body was shorter than the cut: its end is withheld
 	}
+	if f, ok := w.x.plan.get(BadTrailers); ok {
+		return w.spoilTrailers(f, trailers)
+	}
+	if f, ok := w.x.plan.get(OversizeFrame, CloseInFrame); ok && w.spoilsData(f) && !w.st.localEnd {
+		return w.spoilData(f, make([]byte, 16)) // there was no body
+	}
 	w.h.mu.Lock()
 	if !w.st.localEnd {
 		if err := w.goneLocked(); err != nil {
@@ -260,7 +283,7 @@ func (w *http2Wire) withheld(f Fault) {
 	case ResetStream:
 		w.h.resetStream(w.st.id, http2.ErrCode(f.Code))
 	case GoAwayError:
-		w.h.goAwayNow(w.st.id, f.Code, finByFault(f.Kind))
+		w.h.goAwayWith(w.st.id, f.Code, f.Value, finByFault(f.Kind))
 	case RstAfterRequest:
 		w.h.c.shut(rstByFault(f.Kind))
 	default:
@@ -278,6 +301,9 @@ func (w *http2Wire) failed(err error) {
 
 // afterwards does what faults have in store for after a complete response.
 func (w *http2Wire) afterwards() {
+	if w.x.plan.has(DataOnClosedStream) {
+		w.h.write(func() { w.h.fr.WriteData(w.st.id, false, []byte("too late")) })
+	}
 	f, ok := w.x.plan.get(SilentClose, CloseAfterRequests, CloseAfterAge)
 	switch {
 	case !ok:

@@ -33,7 +33,7 @@ func (h *http2Conn) writeLoop() {
 	var p []byte
 	for {
 		h.mu.Lock()
-		for h.out.Len() == 0 && !h.dead {
+		for (h.out.Len() == 0 || h.held) && !h.dead {
 			h.queued.Wait()
 		}
 		if h.dead {
@@ -56,12 +56,12 @@ func (h *http2Conn) writeLoop() {
 }
 
 // awaitWritten waits until everything queued so far has been written, and is
-// false if the connection ended before.
+// false if the connection ended before or the writer is held.
 func (h *http2Conn) awaitWritten() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	upTo := h.outEnd
-	for h.written < upTo && !h.dead {
+	for h.written < upTo && !h.dead && !h.held {
 		h.changed.Wait()
 	}
 	return h.written >= upTo
@@ -78,32 +78,35 @@ func (h *http2Conn) shutAfterWriting(e ending) {
 
 // writeHeadersLocked queues a header block in as many frames as it takes.
 func (h *http2Conn) writeHeadersLocked(id uint32, status string, header http.Header, end bool) {
-	h.writeLocked(func() {
-		h.block.Reset()
-		if status != "" {
-			h.enc.WriteField(field(":status", status))
+	h.writeLocked(func() { h.frameHeaders(id, status, header, end) })
+}
+
+// frameHeaders is for use within writeLocked.
+func (h *http2Conn) frameHeaders(id uint32, status string, header http.Header, end bool) {
+	h.block.Reset()
+	if status != "" {
+		h.enc.WriteField(field(":status", status))
+	}
+	for name, values := range header {
+		if connectionSpecific[name] {
+			continue
 		}
-		for name, values := range header {
-			if connectionSpecific[name] {
-				continue
-			}
-			for _, v := range values {
-				h.enc.WriteField(field(strings.ToLower(name), v))
-			}
+		for _, v := range values {
+			h.enc.WriteField(field(strings.ToLower(name), v))
 		}
-		rest := h.block.Bytes()
-		for first := true; first || len(rest) > 0; first = false {
-			part := rest[:min(len(rest), int(h.maxFrame))]
-			rest = rest[len(part):]
-			if first {
-				h.fr.WriteHeaders(http2.HeadersFrameParam{
-					StreamID: id, BlockFragment: part, EndStream: end, EndHeaders: len(rest) == 0,
-				})
-			} else {
-				h.fr.WriteContinuation(id, len(rest) == 0, part)
-			}
+	}
+	rest := h.block.Bytes()
+	for first := true; first || len(rest) > 0; first = false {
+		part := rest[:min(len(rest), int(h.maxFrame))]
+		rest = rest[len(part):]
+		if first {
+			h.fr.WriteHeaders(http2.HeadersFrameParam{
+				StreamID: id, BlockFragment: part, EndStream: end, EndHeaders: len(rest) == 0,
+			})
+		} else {
+			h.fr.WriteContinuation(id, len(rest) == 0, part)
 		}
-	})
+	}
 }
 
 // connectionSpecific headers have no place in HTTP/2 (RFC 9113 section 8.2.2).

@@ -93,20 +93,161 @@ const (
 	// that sets it off: that request is not executed and never answered, older
 	// ones are. Code is the error code (0: NO_ERROR).
 	GoAwayBelow
-	// GoAwayError sends GOAWAY with Code, naming the request that sets it off
-	// as the last stream, and closes at once. Executed runs the handler first.
+	// GoAwayError sends GOAWAY with Code and, as debug data, Value, naming the
+	// request that sets it off as the last stream, and closes at once. Executed
+	// runs the handler first.
 	GoAwayError
 	// CloseWithoutGoAway closes an HTTP/2 connection with a FIN as soon as the
 	// request's head has arrived; Executed runs the handler first.
 	CloseWithoutGoAway
 	// ResetStream answers the request with RST_STREAM and Code; Executed runs
-	// the handler first, which REFUSED_STREAM (7) forbids. HTTP/2.
+	// the handler first, which REFUSED_STREAM (7) forbids. HTTP_1_1_REQUIRED
+	// (13) asks for another protocol (RFC 9113 section 8.1); Status with 421
+	// asks for another connection (RFC 9110 section 15.5.20). HTTP/2.
 	ResetStream
 	// ResetStreamAfterHeaders sends the handler's response head, Bytes bytes of
 	// its body, and RST_STREAM with Code. HTTP/2.
 	ResetStreamAfterHeaders
 	// PingLate acknowledges an HTTP/2 PING After later; 0: never.
 	PingLate
+
+	// HTTP/2, judged when a connection begins: only Nth, Probability and Times
+	// choose, and they count connections. Sections are RFC 9113's.
+
+	// SettingsLate holds back the server's SETTINGS, and with them all that the
+	// server says, until After; 0: for ever. Requests are read meanwhile, but
+	// run only then. Section 3.4.
+	SettingsLate
+	// SettingsMissing sends everything but the server's SETTINGS, which must
+	// come first (section 3.4).
+	SettingsMissing
+	// SettingsAckLate acknowledges the client's SETTINGS After later; 0: never.
+	// Section 6.5.3.
+	SettingsAckLate
+	// StartSettings puts Value into the server's first SETTINGS, in place of
+	// its own where they name the same: "initial-window-size=0, 0x8=1". Names
+	// are those of the RFCs without SETTINGS_, or numbers; values may be
+	// invalid (section 6.5.2). The server keeps to what it announces: with
+	// initial-window-size=0 no request body can be sent.
+	StartSettings
+	// StartMaxStreams announces Count as MAX_CONCURRENT_STREAMS, 0 included;
+	// streams above are refused once the client has acknowledged it. Section
+	// 5.1.2.
+	StartMaxStreams
+	// ConnWindowWithheld leaves the connection's window at its initial 65,535
+	// bytes until After has passed since the beginning; 0: for ever. Section 6.9.
+	ConnWindowWithheld
+
+	// HTTP/2, sent at a request's head. The request is served as ever, if the
+	// client still wants it.
+
+	// ChangeSettings sends a SETTINGS frame with Value, as StartSettings has
+	// it. A smaller initial-window-size makes the windows of uploads negative
+	// (section 6.9.2).
+	ChangeSettings
+	// ChangeMaxStreams sends a SETTINGS frame with Count as
+	// MAX_CONCURRENT_STREAMS, 0 included. Streams that exist live on; ones
+	// above the limit are refused once the client has acknowledged it. Section
+	// 5.1.2.
+	ChangeMaxStreams
+	// SettingsFlood sends Count empty SETTINGS frames, each to be acknowledged
+	// (CVE-2019-9515).
+	SettingsFlood
+	// PingFlood sends Count PINGs, each to be acknowledged (CVE-2019-9512).
+	PingFlood
+	// StreamWindowWithheld sends no WINDOW_UPDATE on the request's stream until
+	// After has passed; 0: never. The body stops at the stream's initial
+	// window, 1 MiB unless StartSettings says otherwise. Section 6.9.
+	StreamWindowWithheld
+	// ZeroWindowUpdate sends a WINDOW_UPDATE with an increment of 0, on the
+	// request's "stream" or, by Value, on the "connection". Section 6.9.
+	ZeroWindowUpdate
+	// WindowOverflow sends a WINDOW_UPDATE that lifts the window of the
+	// request's "stream" or, by Value, of the "connection" above 2^31-1.
+	// Section 6.9.1.
+	WindowOverflow
+	// UnknownFrame sends Count (0: 1) frames of the unknown type Code (0: 0x2a)
+	// with Bytes bytes on the request's stream; clients must ignore them
+	// (section 5.5).
+	UnknownFrame
+	// DataOnIdleStream sends DATA on a stream that the client never opened.
+	// Section 5.1.
+	DataOnIdleStream
+	// PushPromise promises a push, although clients have it disabled, and
+	// resets the promised stream. Section 8.4.
+	PushPromise
+	// WrongStream sends a frame where it must not be: Value is "data",
+	// "headers", "priority", "rst-stream", "push-promise" or "continuation" on
+	// stream 0, or "settings", "ping" or "goaway" on the request's stream. "":
+	// data. Section 6.
+	WrongStream
+
+	// HTTP/2, in the response. The handler runs. Except where said otherwise
+	// the response counts as not answered, for no client may take it.
+
+	// BadHPACK sends a header block that cannot be decoded, with which both
+	// ends' tables are lost. Section 4.3.
+	BadHPACK
+	// BadHeaders sends a malformed head and ends the stream: Value is
+	// "missing-status", "double-status", "junk-status", "late-status",
+	// "unknown-pseudo", "request-pseudo", "uppercase-name" or
+	// "connection-header". "": missing-status. Sections 8.1.1, 8.2, 8.3.
+	BadHeaders
+	// HeadersInterrupted sends HEADERS without END_HEADERS and then a frame
+	// other than CONTINUATION: Value is "ping", "data" or "settings". "": ping.
+	// Section 6.10.
+	HeadersInterrupted
+	// ContinuationFlood spreads the head over Count CONTINUATION frames more,
+	// each with a header of Bytes bytes, or empty (CVE-2024-27316,
+	// CVE-2023-45288). The last one ends the block: a client that took them all
+	// is answered.
+	ContinuationFlood
+	// OversizeFrame sends DATA one byte longer than the client's
+	// MAX_FRAME_SIZE. One that allows the greatest possible is answered
+	// instead. Section 4.2.
+	OversizeFrame
+	// CloseInFrame closes the connection after Bytes bytes (0: half) of the
+	// frame with the response's "headers" or, by Value, of its first "data".
+	CloseInFrame
+	// EmptyDataFlood sends Count empty DATA frames before the body
+	// (CVE-2019-9518), and answers.
+	EmptyDataFlood
+	// BadTrailers sends the whole body and then trailers that are malformed:
+	// Value is "pseudo" (with a :status), "no-end" (without END_STREAM),
+	// "uppercase-name" or "connection-header". "": pseudo. Section 8.1.
+	BadTrailers
+	// DataOnClosedStream sends DATA behind a complete response, which counts as
+	// answered. Section 5.1.
+	DataOnClosedStream
+	// ResetStreamAfterAnswer sends RST_STREAM with Code right behind a complete
+	// response, which counts as answered. With NO_ERROR (0) the client must
+	// keep the response, even if it was still sending the request (section
+	// 8.1); the server does that by itself where a handler leaves a body
+	// unread.
+	ResetStreamAfterAnswer
+
+	// PingWrong acknowledges a PING with other bytes than were sent. Section
+	// 6.7.
+	PingWrong
+	// TooManyPings answers a connection's PING, if Count came before it, with
+	// GOAWAY, ENHANCE_YOUR_CALM and the text "too_many_pings", and closes, as
+	// gRPC servers do to clients whose keep-alive is too quick.
+	TooManyPings
+
+	// GoAwayTwice sends GOAWAY naming the request that sets it off as the last
+	// stream, and After later another that disowns it: the request is not
+	// executed and never answered, older ones are. Code and Value are the error
+	// code and the debug data of both. Section 6.8.
+	GoAwayTwice
+	// GoAwayAhead sends one GOAWAY whose last stream id is Count (0: 1000)
+	// streams above any that was opened, with Code and, as debug data, Value;
+	// the streams are served, and the connection ends when all have ended.
+	// Section 6.8.
+	GoAwayAhead
+	// GoAwayStay sends GOAWAY with Code and, as debug data, Value; the streams
+	// are served, and the connection is left open until After has passed and
+	// all have ended; 0: until the client closes it. Section 6.8.
+	GoAwayStay
 
 	kindEnd
 )
@@ -119,6 +260,7 @@ const (
 	atRequest                // a request's head is known
 	atIdle                   // a connection has been idle for a time
 	atPing                   // an HTTP/2 PING arrived
+	atPreface                // an HTTP/2 connection has begun
 	stageCount
 )
 
@@ -143,6 +285,7 @@ const (
 	pCode
 	pExecuted
 	pAnnounced
+	pCount
 )
 
 // kindSpec is all that validation and matching know of a kind.
@@ -182,12 +325,46 @@ var kindSpecs = [kindEnd]kindSpec{
 	SurplusBytes:       {"surplus-bytes", atRequest, onHTTP1, pValue, pValue},
 
 	GoAway:                  {"goaway", atRequest, onHTTP2, pAfter, 0},
-	GoAwayBelow:             {"goaway-below", atRequest, onHTTP2, pCode, 0},
-	GoAwayError:             {"goaway-error", atRequest, onHTTP2, pCode | pExecuted, pCode},
+	GoAwayBelow:             {"goaway-below", atRequest, onHTTP2, pCode | pValue, 0},
+	GoAwayError:             {"goaway-error", atRequest, onHTTP2, pCode | pValue | pExecuted, pCode},
 	CloseWithoutGoAway:      {"close-without-goaway", atRequest, onHTTP2, pExecuted, 0},
 	ResetStream:             {"reset-stream", atRequest, onHTTP2, pCode | pExecuted, pCode},
 	ResetStreamAfterHeaders: {"reset-stream-after-headers", atRequest, onHTTP2, pCode | pBytes, pCode},
 	PingLate:                {"ping-late", atPing, onHTTP2, pAfter, 0},
+
+	// HTTP/2 frames.
+	SettingsLate:           {"settings-late", atPreface, onHTTP2, pAfter, 0},
+	SettingsMissing:        {"settings-missing", atPreface, onHTTP2, 0, 0},
+	SettingsAckLate:        {"settings-ack-late", atPreface, onHTTP2, pAfter, 0},
+	StartSettings:          {"start-settings", atPreface, onHTTP2, pValue, pValue},
+	StartMaxStreams:        {"start-max-streams", atPreface, onHTTP2, pCount, 0},
+	ConnWindowWithheld:     {"conn-window-withheld", atPreface, onHTTP2, pAfter, 0},
+	ChangeSettings:         {"change-settings", atRequest, onHTTP2, pValue, pValue},
+	ChangeMaxStreams:       {"change-max-streams", atRequest, onHTTP2, pCount, 0},
+	SettingsFlood:          {"settings-flood", atRequest, onHTTP2, pCount, pCount},
+	PingFlood:              {"ping-flood", atRequest, onHTTP2, pCount, pCount},
+	StreamWindowWithheld:   {"stream-window-withheld", atRequest, onHTTP2, pAfter, 0},
+	ZeroWindowUpdate:       {"zero-window-update", atRequest, onHTTP2, pValue, 0},
+	WindowOverflow:         {"window-overflow", atRequest, onHTTP2, pValue, 0},
+	UnknownFrame:           {"unknown-frame", atRequest, onHTTP2, pCount | pCode | pBytes, 0},
+	DataOnIdleStream:       {"data-on-idle-stream", atRequest, onHTTP2, 0, 0},
+	PushPromise:            {"push-promise", atRequest, onHTTP2, 0, 0},
+	WrongStream:            {"wrong-stream", atRequest, onHTTP2, pValue, 0},
+	BadHPACK:               {"bad-hpack", atRequest, onHTTP2, 0, 0},
+	BadHeaders:             {"bad-headers", atRequest, onHTTP2, pValue, 0},
+	HeadersInterrupted:     {"headers-interrupted", atRequest, onHTTP2, pValue, 0},
+	ContinuationFlood:      {"continuation-flood", atRequest, onHTTP2, pCount | pBytes, pCount},
+	OversizeFrame:          {"oversize-frame", atRequest, onHTTP2, 0, 0},
+	CloseInFrame:           {"close-in-frame", atRequest, onHTTP2, pBytes | pValue, 0},
+	EmptyDataFlood:         {"empty-data-flood", atRequest, onHTTP2, pCount, pCount},
+	BadTrailers:            {"bad-trailers", atRequest, onHTTP2, pValue, 0},
+	DataOnClosedStream:     {"data-on-closed-stream", atRequest, onHTTP2, 0, 0},
+	ResetStreamAfterAnswer: {"reset-stream-after-answer", atRequest, onHTTP2, pCode, 0},
+	PingWrong:              {"ping-wrong", atPing, onHTTP2, 0, 0},
+	TooManyPings:           {"too-many-pings", atPing, onHTTP2, pCount, 0},
+	GoAwayTwice:            {"goaway-twice", atRequest, onHTTP2, pAfter | pCode | pValue, 0},
+	GoAwayAhead:            {"goaway-ahead", atRequest, onHTTP2, pCount | pCode | pValue, 0},
+	GoAwayStay:             {"goaway-stay", atRequest, onHTTP2, pAfter | pCode | pValue, 0},
 }
 
 // Kinds returns every kind, in the order of the constants.

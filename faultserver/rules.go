@@ -41,6 +41,7 @@ type event struct {
 	nthOnConn int           // of this request; at idle: of the last one
 	idle      time.Duration // before this request
 	age       time.Duration // of the connection
+	pings     int           // of the connection, with this one
 }
 
 // plan is what strikes one request.
@@ -156,6 +157,10 @@ func (r *rule) fits(e event) bool {
 		}
 	case CloseAfterAge:
 		if e.at == atRequest && e.age < f.After {
+			return false
+		}
+	case TooManyPings:
+		if e.pings <= f.Count {
 			return false
 		}
 	}
