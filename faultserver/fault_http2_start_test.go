@@ -173,6 +173,30 @@ func TestMaxStreamsCanBeZeroLoweredAndRaised(t *testing.T) {
 	require.Len(t, s.Journal().Requests(), 2)
 }
 
+func TestARaisedLimitOfStreamsHoldsBeforeItIsAcknowledged(t *testing.T) {
+	release := make(chan struct{})
+	s := faultserver.Start(t, faultserver.Config{
+		Protocols: protocols(h2c),
+		Faults: []faultserver.Fault{
+			{Kind: faultserver.StartMaxStreams, Count: 1}, {Kind: faultserver.ChangeMaxStreams, Count: 2, Times: 1},
+		},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/first" {
+				<-release
+			}
+		}),
+	})
+	c := dialSeeing(t, s)
+	c.want("SETTINGS 0 [3=1 4=1048576]", "WINDOW_UPDATE 0 +4128769", "SETTINGS 0 ack")
+	require.NoError(t, c.fr.WriteSettingsAck())
+	c.post("/first", "")
+	c.want("SETTINGS 0 [3=2]")
+	c.post("/second", "")
+	c.want("HEADERS 3 :status=200 end")
+	close(release)
+	c.want("HEADERS 1 :status=200 end")
+}
+
 func TestAWithheldConnectionWindowStopsAllBodiesAtItsInitialSize(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		c := dial()
@@ -197,6 +221,27 @@ func TestAClientThatOverrunsTheConnectionsWindowIsToldSo(t *testing.T) {
 	c.writeBody(c.open("POST", "/", false), 65536)
 	c.want("GOAWAY 0 1 FLOW_CONTROL_ERROR", "FIN")
 	require.Equal(t, faultserver.ProtocolError, onlyConn(t, s).Reason)
+}
+
+func TestAFrameLongerThanTheServerAllowsEndsTheConnection(t *testing.T) {
+	for _, test := range []struct {
+		faults []faultserver.Fault
+		most   int
+	}{
+		{nil, 16384},
+		{[]faultserver.Fault{{Kind: faultserver.StartSettings, Value: "max-frame-size=20000"}}, 20000},
+	} {
+		s := withBody(t, test.faults...)
+		c := dialSeeing(t, s)
+		for c.see() != "SETTINGS 0 ack" {
+		}
+		id := c.open("POST", "/", false)
+		require.NoError(t, c.fr.WriteData(id, false, make([]byte, test.most)))
+		c.wantServing()
+		require.NoError(t, c.fr.WriteData(id, false, make([]byte, test.most+1)))
+		c.want("GOAWAY 0 1 FRAME_SIZE_ERROR")
+		require.Equal(t, faultserver.ProtocolError, onlyConn(t, s).Reason)
+	}
 }
 
 // writeBody sends n bytes of DATA, without an end.

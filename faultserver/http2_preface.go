@@ -1,6 +1,7 @@
 package faultserver
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -66,6 +67,9 @@ func (h *http2Conn) releaseLater(after time.Duration, f func()) {
 // awaitRelease waits while the writer is held, and is false if the request or
 // the connection ended first.
 func (h *http2Conn) awaitRelease(st *stream) bool {
+	if len(h.atStart) == 0 {
+		return true
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for h.held && !h.dead && st.err == nil {
@@ -86,14 +90,16 @@ func (h *http2Conn) acknowledge() {
 	}
 }
 
-// struckBy enters faults in the connection's row.
+// struckBy enters faults in the connection's row, each once.
 func (c *conn) struckBy(p plan) {
 	if len(p) == 0 {
 		return
 	}
 	c.srv.journal.change(func() {
 		for _, f := range p {
-			c.row.Faults = append(c.row.Faults, f.Kind)
+			if !slices.Contains(c.row.Faults, f.Kind) {
+				c.row.Faults = append(c.row.Faults, f.Kind)
+			}
 		}
 	})
 }

@@ -98,7 +98,7 @@ type ConnRecord struct {
 	ClosedBy   ClosedBy
 	Reason     CloseReason
 	Fault      Kind          // that closed it
-	Faults     []Kind        // that struck it at its beginning or at a PING
+	Faults     []Kind        // that struck its beginning or its PINGs, each once
 	Requests   int           // heads of requests read
 	IdleAge    time.Duration // how long it had been idle when it was closed; 0 if it was not
 }
