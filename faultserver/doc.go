@@ -64,4 +64,8 @@
 // HTTP/1 handlers are not told that their client went away until they read or
 // write. Requests that an HTTP/2 client sends after GOAWAY, above its last
 // stream, leave no trace in the journal, as they leave none in a real server's.
+//
+// An HTTP/2 stream's window is 1 MiB and its connection's 4 MiB, granted again
+// as handlers read: four large uploads that no handler reads hold up all other
+// uploads of their connection, though nothing else.
 package faultserver

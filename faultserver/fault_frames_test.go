@@ -162,6 +162,21 @@ func TestEachHTTP2FaultSendsTheseFramesAndTheJournalKnows(t *testing.T) {
 	}
 }
 
+func TestFaultsReachAnHTTP2ConnectionThatExistsExceptThoseOfItsBeginning(t *testing.T) {
+	s := withBody(t)
+	c := dialSeeing(t, s).begin()
+	c.post("/", "")
+	c.want(head, data+" end")
+	s.Inject(faultserver.Fault{Kind: faultserver.SettingsMissing})
+	remove := s.Inject(faultserver.Fault{Kind: faultserver.ChangeMaxStreams, Count: 7})
+	c.post("/", "")
+	c.want("SETTINGS 0 [3=7]", "HEADERS 3 :status=200", `DATA 3 "body" end`)
+	remove()
+	c.post("/", "")
+	c.want("HEADERS 5 :status=200", `DATA 5 "body" end`)
+	require.Empty(t, onlyConn(t, s).Faults)
+}
+
 // wantServing proves that nothing more came and that the connection is served.
 func (c *seeing) wantServing() {
 	c.t.Helper()

@@ -2,6 +2,7 @@ package faultserver_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,6 +169,7 @@ func TestEveryMistakeInAnHTTP2FaultIsNamed(t *testing.T) {
 		"Value: start-settings":     {Kind: faultserver.StartSettings},
 		"initial-window-size":       {Kind: faultserver.StartSettings, Value: "initial-windowsize=1"},
 		"32 bits":                   {Kind: faultserver.StartSettings, Value: "3=0x100000000"},
+		"2001 settings":             {Kind: faultserver.StartSettings, Value: strings.Repeat("1=1,", 2000) + "1=1"},
 		"none of stream":            {Kind: faultserver.ZeroWindowUpdate, Value: "both"},
 		"missing-status":            {Kind: faultserver.BadHeaders, Value: "bad"},
 		"NthOnConn":                 {Kind: faultserver.StartMaxStreams, NthOnConn: 1},

@@ -173,3 +173,27 @@ func frameSeeds() [][]byte {
 	})
 	return append(seeds, nil, []byte{0, 0, 1})
 }
+
+func FuzzSettingsValue(f *testing.F) {
+	f.Add("initial-window-size=0, 0x8 = 1,max-frame-size=0xffffffff")
+	f.Add("=,=0,")
+	f.Fuzz(func(t *testing.T, value string) {
+		fault := faultserver.Fault{Kind: faultserver.StartSettings, Value: value}
+		if fault.Validate() != nil {
+			return
+		}
+		client, server := net.Pipe()
+		s, err := faultserver.New(faultserver.Config{
+			Listener: listenOnce(server), Protocols: protocols(h2c), Faults: []faultserver.Fault{fault},
+		})
+		require.NoError(t, err)
+		defer s.Close()
+		defer client.Close()
+		_, err = io.WriteString(client, h2.ClientPreface)
+		require.NoError(t, err)
+		frame, err := h2.NewFramer(nil, client).ReadFrame()
+		require.NoError(t, err)
+		require.Equal(t, h2.FrameSettings, frame.Header().Type)
+		require.GreaterOrEqual(t, frame.Header().Length, uint32(6*2))
+	})
+}

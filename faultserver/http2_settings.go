@@ -21,6 +21,8 @@ var settingNames = map[string]http2.SettingID{
 	"no-rfc7540-priorities":   9,
 }
 
+const maxSettings = 2000 // of 6 bytes, in a frame of 16,384
+
 // parseSettings reads "name=value, name=value". Names may be numbers; values
 // are not checked, for they may be wrong on purpose.
 func parseSettings(s string) ([]http2.Setting, error) {
@@ -44,6 +46,9 @@ func parseSettings(s string) ([]http2.Setting, error) {
 			return nil, fmt.Errorf("%s: %q is not a number of 32 bits", name, strings.TrimSpace(value))
 		}
 		all = append(all, http2.Setting{ID: id, Val: uint32(v)})
+	}
+	if len(all) > maxSettings {
+		return nil, fmt.Errorf("%d settings are more than the %d that are sure to fit a frame", len(all), maxSettings)
 	}
 	return all, nil
 }
