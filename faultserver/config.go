@@ -140,9 +140,9 @@ func (cfg *Config) settings() (settings, error) {
 	}
 	switch {
 	case cfg.IdleTimeout > 0:
-		p.idle, p.late = cfg.IdleTimeout, 0
+		p.idle, p.idle2, p.late = cfg.IdleTimeout, 0, 0
 	case cfg.IdleTimeout < 0:
-		p.idle = 0
+		p.idle, p.idle2 = 0, 0
 	}
 	switch {
 	case cfg.MaxRequestsPerConn > 0:

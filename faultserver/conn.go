@@ -70,6 +70,7 @@ type ending struct {
 	by     ClosedBy
 	reason CloseReason
 	fault  Kind
+	wait   time.Duration // of an HTTP/2 connection between its last frame and the end
 }
 
 func finBecause(r CloseReason) ending { return ending{how: closeFIN, by: ServerFIN, reason: r} }
@@ -181,6 +182,9 @@ func (c *conn) serve() {
 		state = &s
 	}
 	in := &headLimiter{src: c.nc, left: unlimited}
+	if c.srv.set.character.drop != noDrop {
+		in.src = flowReader{c, c.nc}
+	}
 	br := bufio.NewReaderSize(in, 4096)
 	isHTTP2, err := c.speaksHTTP2(br, state)
 	switch {
@@ -224,37 +228,13 @@ func (c *conn) speaksHTTP2(br *bufio.Reader, state *tls.ConnectionState) (bool, 
 	return true, nil
 }
 
-// markDraining makes the next response the last.
-func (c *conn) markDraining() {
+// markDraining makes the next response the last, in most personalities, and
+// returns what the connection was doing.
+func (c *conn) markDraining() connState {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.draining = true
-	c.mu.Unlock()
-}
-
-// drain ends a connection marked so as soon as it can be done without harm.
-func (c *conn) drain() {
-	c.mu.Lock()
-	h2 := c.http2
-	state := c.state
-	if state == fresh && h2 == nil {
-		c.idle.addTimer(time.AfterFunc(freshGrace, c.shutIfFresh))
-	}
-	c.mu.Unlock()
-	switch {
-	case h2 != nil:
-		h2.goAwayGracefully(lingerBecause(Draining), 0)
-	case state == idle && c.claimIdle():
-		c.shut(finBecause(Draining))
-	}
-}
-
-func (c *conn) shutIfFresh() {
-	c.mu.Lock()
-	still := c.state == fresh && c.http2 == nil
-	c.mu.Unlock()
-	if still {
-		c.shut(finBecause(Draining))
-	}
+	return c.state
 }
 
 func (c *conn) isDraining() bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -47,11 +48,21 @@ func (h *http1Conn) serveOne() bool {
 		return false
 	}
 	h.in.left = maxHead
+	limit := c.srv.set.character.head
+	if limit > 0 {
+		c.raw.SetReadDeadline(time.Now().Add(limit))
+	}
 	r, err := http.ReadRequest(h.br)
+	if limit > 0 {
+		c.raw.SetReadDeadline(time.Time{})
+	}
 	h.in.left = unlimited
 	switch {
 	case errors.Is(err, errHeadTooLarge):
 		h.refuse(http.StatusRequestHeaderFieldsTooLarge)
+		return false
+	case limit > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		h.tooSlow()
 		return false
 	case err != nil:
 		if e := endOfRead(err); e.reason != ProtocolError {
@@ -59,6 +70,10 @@ func (h *http1Conn) serveOne() bool {
 			return false
 		}
 		h.refuse(http.StatusBadRequest)
+		return false
+	}
+	if e, away := c.turnedAway(nth); away {
+		c.shut(e)
 		return false
 	}
 	r.RemoteAddr = c.raw.RemoteAddr().String()
@@ -81,6 +96,15 @@ func (h *http1Conn) serveOne() bool {
 func (h *http1Conn) refuse(status int) {
 	writeAll(h.c.nc, statusLine(status)+"Content-Length: 0\r\nConnection: close\r\n\r\n")
 	h.c.shut(lingerBecause(ProtocolError))
+}
+
+// tooSlow ends a connection whose request's head took longer than the
+// personality allows.
+func (h *http1Conn) tooSlow() {
+	if h.c.srv.set.character.says408 {
+		writeAll(h.c.nc, statusLine(http.StatusRequestTimeout)+"Content-Length: 0\r\nConnection: close\r\n\r\n")
+	}
+	h.c.shut(finBecause(RequestTimeout))
 }
 
 // maxLeftover is how much of a request's body is read past to save the
@@ -136,8 +160,10 @@ func (w *http1Wire) decideEnd(h http.Header) {
 		e = finBecause(RequestAskedClose)
 	case headerHasToken(h, "Connection", "close"):
 		e = finBecause(HandlerAskedClose)
-	case c.isDraining():
+	case c.isDraining() && limits.leaving.endsWithAnswer():
 		e = lingerBecause(Draining)
+		w.ending, w.announce = &e, limits.leaving.busy == busyAnnounced
+		return
 	case limits.requests > 0 && x.nth >= limits.requests, limits.age > 0 && time.Since(c.opened) >= limits.age:
 		e = finBecause(RequestLimit)
 	default:

@@ -185,6 +185,7 @@ func (h *http2Conn) ping(f *http2.PingFrame) {
 		}
 		return
 	}
+	h.c.pinged()
 	data := f.Data
 	h.pings++
 	p := h.c.srv.rules.judge(event{at: atPing, proto: onHTTP2, nthOnConn: h.requests(), pings: h.pings})

@@ -73,6 +73,14 @@ func (h *http2Conn) shutAfterWriting(e ending) {
 	stuck := time.AfterFunc(time.Second, func() { h.c.raw.Close() })
 	h.awaitWritten()
 	stuck.Stop()
+	if e.wait > 0 {
+		t := time.NewTimer(e.wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-h.c.ctx.Done():
+		}
+	}
 	h.c.shut(e)
 }
 

@@ -11,6 +11,8 @@ type idleWatch struct {
 	since   time.Time
 	timers  []*time.Timer // of faults, and of a drain
 	timeout *time.Timer   // Config.IdleTimeout; made once, then reset
+	pinged  time.Time     // the last PING that counts as activity
+	gone    bool          // a middlebox has forgotten the connection, see flowReader
 }
 
 func (w *idleWatch) stop() {
@@ -34,21 +36,38 @@ func (c *conn) becomeIdle() {
 	}
 	c.state = idle
 	c.idle.since = time.Now()
-	if c.draining && c.http2 == nil {
+	if c.draining && c.http2 == nil && c.srv.set.character.leaving.endsWithAnswer() {
 		c.mu.Unlock()
 		c.shut(finBecause(Draining))
 		return
 	}
-	if p := &c.srv.set.character; p.idle > 0 {
-		after := p.idle + c.srv.rules.draw(p.late)
+	c.armIdleTimeoutLocked()
+	c.armIdleFaultsLocked()
+	c.mu.Unlock()
+}
+
+// armIdleTimeoutLocked makes the timeout count from now.
+func (c *conn) armIdleTimeoutLocked() {
+	p := &c.srv.set.character
+	if limit := p.idleLimit(c.proto); limit > 0 {
+		after := limit + c.srv.rules.draw(p.late)
 		if c.idle.timeout == nil {
 			c.idle.timeout = time.AfterFunc(after, c.idleTimedOut)
 		} else {
 			c.idle.timeout.Reset(after)
 		}
 	}
-	c.armIdleFaultsLocked()
-	c.mu.Unlock()
+}
+
+// pinged is called when an HTTP/2 PING has come: to some servers that is
+// activity. Faults still count from when the connection fell idle.
+func (c *conn) pinged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.srv.set.character.ping == pingResets && c.state == idle {
+		c.idle.pinged = time.Now()
+		c.armIdleTimeoutLocked()
+	}
 }
 
 // rearmIdle makes faults injected while the connection is idle count from when
@@ -132,7 +151,7 @@ func (c *conn) unclaim() {
 	if c.state == speaking {
 		c.state = idle
 	}
-	drained := c.state == idle && c.draining && c.http2 == nil
+	drained := c.state == idle && c.draining && c.http2 == nil && c.srv.set.character.leaving.idle == idleClosed
 	c.unblocked.Broadcast()
 	c.mu.Unlock()
 	if drained { // drain found it speaking
@@ -143,13 +162,25 @@ func (c *conn) unclaim() {
 func (c *conn) idleTimedOut() {
 	// A timer that was stopped too late may run in the next idle period.
 	c.mu.Lock()
-	early := c.state == idle && time.Since(c.idle.since) < c.srv.set.character.idle
+	p := &c.srv.set.character
+	since := c.idle.since
+	if c.idle.pinged.After(since) {
+		since = c.idle.pinged
+	}
+	early := c.state == idle && time.Since(since) < p.idleLimit(c.proto)
 	h2 := c.http2
 	c.mu.Unlock()
-	if early || !c.claimIdle() {
+	if early {
 		return
 	}
-	e := ending{how: c.srv.set.character.how, by: ServerFIN, reason: IdleTimeout}
+	if p.drop != noDrop {
+		c.forgetFlow()
+		return
+	}
+	if !c.claimIdle() {
+		return
+	}
+	e := ending{how: p.how, by: ServerFIN, reason: IdleTimeout, wait: p.goAway}
 	if h2 != nil {
 		h2.goAwayNow(0, 0, e)
 		return

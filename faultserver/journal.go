@@ -57,12 +57,13 @@ const (
 	Draining                             // Server.Drain or Server.Restart
 	ServerKilled                         // Server.Kill
 	ServerClosed                         // Server.Close
+	RequestTimeout                       // the request's head took longer than the personality allows
 )
 
 func (r CloseReason) String() string {
 	return enumName("CloseReason", int(r), "none", "client-closed", "client-reset", "idle-timeout", "fault",
 		"request-limit", "request-asked-close", "handler-asked-close", "handler-panicked", "body-left-unread",
-		"protocol-error", "draining", "server-killed", "server-closed")
+		"protocol-error", "draining", "server-killed", "server-closed", "request-timeout")
 }
 
 // Phase is how far a request came.

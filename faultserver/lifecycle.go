@@ -35,11 +35,14 @@ func (s *Server) Restart() {
 // beginDrain marks all before it closes any: a client that sees one end may
 // rely on every other's next response saying so.
 func beginDrain(conns []*conn) []*conn {
+	var atWork []*conn
 	for _, c := range conns {
-		c.markDraining()
+		if c.markDraining() == busy {
+			atWork = append(atWork, c)
+		}
 	}
 	for _, c := range conns {
-		c.drain()
+		c.drain(atWork)
 	}
 	return conns
 }
@@ -83,6 +86,9 @@ func (s *Server) Close() error {
 		}
 	}
 	s.wg.Wait()
+	if p, ok := s.set.handler.(*ProxyHandler); ok {
+		p.Close()
+	}
 	s.clientOnce.Do(func() {})
 	if s.client != nil {
 		s.client.CloseIdleConnections()
