@@ -37,12 +37,18 @@ func dialFrames(t *testing.T, s *faultserver.Server) *frameConn {
 		nc = tls.Client(nc, cfg)
 	}
 	t.Cleanup(func() { nc.Close() })
+	return framesOver(t, nc)
+}
+
+// framesOver exchanges settings over a connection.
+func framesOver(t *testing.T, nc net.Conn) *frameConn {
+	t.Helper()
 	require.NoError(t, nc.SetDeadline(time.Now().Add(patience)))
 	c := &frameConn{Conn: nc, t: t, next: 1}
 	c.enc = hpack.NewEncoder(&c.block)
 	c.fr = h2.NewFramer(nc, nc)
 	c.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	_, err = io.WriteString(nc, h2.ClientPreface)
+	_, err := io.WriteString(nc, h2.ClientPreface)
 	require.NoError(t, err)
 	require.NoError(t, c.fr.WriteSettings())
 	frame[*h2.SettingsFrame](c)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 )
@@ -48,12 +47,13 @@ func (h *http1Conn) serveOne() bool {
 		return false
 	}
 	h.in.left = maxHead
-	limit := c.srv.set.character.head
-	if limit > 0 {
-		c.raw.SetReadDeadline(time.Now().Add(limit))
+	var due time.Time
+	if limit := c.srv.set.character.head; limit > 0 {
+		due = time.Now().Add(limit)
+		c.raw.SetReadDeadline(due)
 	}
 	r, err := http.ReadRequest(h.br)
-	if limit > 0 {
+	if !due.IsZero() {
 		c.raw.SetReadDeadline(time.Time{})
 	}
 	h.in.left = unlimited
@@ -61,7 +61,7 @@ func (h *http1Conn) serveOne() bool {
 	case errors.Is(err, errHeadTooLarge):
 		h.refuse(http.StatusRequestHeaderFieldsTooLarge)
 		return false
-	case limit > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+	case err != nil && !due.IsZero() && !time.Now().Before(due): // the error itself may only say that the head is broken
 		h.tooSlow()
 		return false
 	case err != nil:
