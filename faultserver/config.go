@@ -31,9 +31,10 @@ type Config struct {
 	// one that package net cannot dial. nil: the net/http default.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Personality gives the idle timeout, the Keep-Alive header, the number of
-	// requests per connection and the way of closing of a well-known server,
-	// see [Personalities]. "": no idle timeout, no limits.
+	// Personality gives the timeouts, the Keep-Alive header, the number of
+	// requests per connection, the way of closing and of shutting down of a
+	// well-known server, see [Personalities] and [DescribePersonality]. "": no
+	// timeouts, no limits, graceful.
 	Personality string
 	// TimeScale is how many times faster than in life the personality's times
 	// pass: with 100 an idle timeout of 5 s is 50 ms. An announced timeout is

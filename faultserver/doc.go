@@ -40,8 +40,11 @@
 //
 // Config.Personality makes the server treat idle connections as a well-known
 // one does: uvicorn closes after 5 s and says nothing, Node says 5 s and takes
-// 6, Apache answers a hundred requests and lingers when it closes. TimeScale
-// lets those times pass faster.
+// 6, Apache answers a hundred requests and lingers when it closes. Drain and
+// Restart act as that server does when it stops: gunicorn announces nothing, Go
+// hangs up on requests that come too late, Node goes on serving. TimeScale lets
+// those times pass faster. DescribePersonality says what is imitated, and from
+// which source it is known.
 //
 // # Ends
 //

@@ -98,6 +98,9 @@ func TestDrainActsAsTheServerDoes(t *testing.T) {
 		"node":        {"idle": atOnce, "fresh": "answer, FIN at 7", "busy": "answer, FIN at 15", "next": atOnce},
 		"gunicorn":    {"idle": "", "fresh": "answer, FIN at 1", "busy": "answer, FIN at 9", "next": "answer, FIN at 1"},
 		"spring-boot": {"idle": "FIN at 30", "fresh": "answer, FIN at 1", "busy": "answer, FIN at 9", "next": "RST at 1"},
+		"tomcat":      {"idle": "FIN at 9", "fresh": "FIN at 1", "busy": "answer, FIN at 9", "next": "FIN at 1"},
+		"haproxy":     {"idle": atOnce, "fresh": "answer with close, FIN at 1", "busy": "answer with close, FIN at 9", "next": atOnce},
+		"puma":        {"idle": atOnce, "fresh": atOnce, "busy": "answer with close, FIN at 9", "next": atOnce},
 		"envoy":       {"idle": "FIN at 600", "fresh": "answer with close, FIN at 1", "busy": "answer with close, FIN at 9", "next": "answer with close, FIN at 1"},
 		"aws-nlb":     {"idle": "FIN at 300", "fresh": "answer, FIN at 300", "busy": "answer, FIN at 300", "next": "answer, FIN at 300"},
 	} {

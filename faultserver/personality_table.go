@@ -120,7 +120,7 @@ var personalities = []personality{
 		idle:     120 * time.Second,
 	},
 	{
-		name: "jetty", source: documentation + "; PING: github.com/fstab/h2c on Java servers",
+		name: "jetty", source: documentation + "; PING: unrestful.io/2016/01/22/ping.html",
 		text:     "Jetty.",
 		shutdown: "graceful",
 		idle:     30 * time.Second, ping: pingResets,
@@ -171,25 +171,25 @@ var personalities = []personality{
 		name: "spring-boot", source: "github.com/spring-projects/spring-boot/issues/40108 and 40802",
 		text:     "Spring Boot with server.shutdown=graceful, on Tomcat.",
 		shutdown: "the answer in flight does not say Connection: close; a request on an idle connection is answered with a RST; what is left after 30 s is closed",
-		idle:     time.Minute, told: time.Minute, announce: ifAsked, requests: 100, ping: pingResets, head: time.Minute,
+		idle:     time.Minute, told: time.Minute, announce: ifAsked, requests: 100, ping: pingResets, head: time.Minute, how: closeLinger,
 		leaving: leaving{idle: idleReset, busy: busySilent, patience: 30 * time.Second},
 	},
 	{
-		name: "tomcat", source: documentation + "; PING: github.com/fstab/h2c on Java servers",
+		name: "tomcat", source: documentation + "; the rest " + measured,
 		text:     "Tomcat's own default.",
-		shutdown: "idle connections closed at once, the answer in flight announces nothing",
+		shutdown: "idle connections stay until the busy ones have ended, the answer in flight announces nothing, a request that arrives afterwards is hung up on; HTTP/2 GOAWAY in two steps",
 		idle:     time.Minute, told: time.Minute, announce: ifAsked, requests: 100, ping: pingResets, head: time.Minute,
-		leaving: leaving{busy: busySilent},
+		how: closeLinger, leaving: tomcatLeaves,
 	},
 	{
-		name: "tomcat-shipped", source: documentation + ": conf/server.xml",
+		name: "tomcat-shipped", source: documentation + ": conf/server.xml; the rest " + measured,
 		text:     "Tomcat with the server.xml it ships with: 20 s.",
 		shutdown: "as tomcat",
 		idle:     20 * time.Second, told: 20 * time.Second, announce: ifAsked, requests: 100, ping: pingResets, head: 20 * time.Second,
-		leaving: leaving{busy: busySilent},
+		how: closeLinger, leaving: tomcatLeaves,
 	},
 	{
-		name: "undertow", source: documentation + "; PING: github.com/fstab/h2c on Java servers",
+		name: "undertow", source: documentation + "; PING: unrestful.io/2016/01/22/ping.html",
 		text:     "Undertow.",
 		shutdown: "graceful",
 		idle:     time.Minute, ping: pingResets,
@@ -205,6 +205,9 @@ var personalities = []personality{
 
 // goLeaves is http.Server.Shutdown.
 var goLeaves = leaving{hangsUp: true, freshFor: 5 * time.Second, oneGoAway: true}
+
+// tomcatLeaves is Tomcat's stop, without Spring Boot.
+var tomcatLeaves = leaving{idle: idleWhenQuiet, busy: busySilent, hangsUp: true}
 
 // layerFour is a load balancer that knows nothing of HTTP.
 func layerFour(patience time.Duration) leaving {

@@ -111,3 +111,26 @@ app do |env|
   [200, {"Content-Length" => "3"}, ["ok\n"]]
 end
 `
+
+const tomcatConf = `<Server port="-1">
+  <Service name="Catalina">
+    <Connector address="127.0.0.1" port="$PORT1" protocol="HTTP/1.1" connectionTimeout="3000" keepAliveTimeout="2000"/>
+    <Connector address="127.0.0.1" port="$PORT2" protocol="HTTP/1.1">
+      <UpgradeProtocol className="org.apache.coyote.http2.Http2Protocol" keepAliveTimeout="2000"/>
+    </Connector>
+    <Engine name="Catalina" defaultHost="localhost">
+      <Host name="localhost" appBase="webapps" autoDeploy="false"/>
+    </Engine>
+  </Service>
+</Server>
+`
+
+const tomcatServlets = `<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="5.0">
+  <servlet><servlet-name>jsp</servlet-name><servlet-class>org.apache.jasper.servlet.JspServlet</servlet-class></servlet>
+  <servlet-mapping><servlet-name>jsp</servlet-name><url-pattern>*.jsp</url-pattern></servlet-mapping>
+  <servlet><servlet-name>slow</servlet-name><jsp-file>/slow.jsp</jsp-file></servlet>
+  <servlet-mapping><servlet-name>slow</servlet-name><url-pattern>/slow</url-pattern></servlet-mapping>
+  <servlet><servlet-name>quick</servlet-name><jsp-file>/index.jsp</jsp-file></servlet>
+  <servlet-mapping><servlet-name>quick</servlet-name><url-pattern>/</url-pattern></servlet-mapping>
+</web-app>
+`

@@ -26,6 +26,7 @@ type kind struct {
 	idle    time.Duration // as configured
 	half    time.Duration // limit for a request's head, 0: none configured
 	program string        // looked up in PATH
+	needs   string        // a file, besides
 	version []string
 	files   map[string]string
 	args    []string
@@ -54,6 +55,7 @@ func servers() []kind {
 			files: map[string]string{"apache.conf": apacheConf, "index.html": "ok"}, args: []string{"-d", "$DIR", "-f", "$DIR/apache.conf", "-DFOREGROUND"},
 		}
 	}
+	tomcat := "/usr/share/tomcat10/bin/"
 	python := map[string]string{"app.py": pythonApps}
 	return []kind{
 		{name: "go", idle: 2 * time.Second, http2: true, serve: serveGo},
@@ -84,6 +86,19 @@ func servers() []kind {
 			name: "puma", idle: 2 * time.Second, half: 3 * time.Second, program: "puma", version: []string{"--version"}, signal: syscall.SIGTERM,
 			files: map[string]string{"puma.rb": pumaConf}, args: []string{"-C", "$DIR/puma.rb"},
 		},
+		{
+			name: "tomcat", idle: 2 * time.Second, half: 3 * time.Second, program: "java", http2: true, signal: syscall.SIGTERM,
+			needs:   tomcat + "bootstrap.jar",
+			version: []string{"-cp", "/usr/share/tomcat10/lib/catalina.jar", "org.apache.catalina.util.ServerInfo"},
+			files: map[string]string{
+				"conf/server.xml": tomcatConf, "conf/web.xml": tomcatServlets,
+				"webapps/ROOT/slow.jsp": `<% Thread.sleep(1500); %>ok`, "webapps/ROOT/index.jsp": "ok",
+			},
+			args: []string{
+				"-cp", tomcat + "bootstrap.jar:" + tomcat + "tomcat-juli.jar", "-Dcatalina.home=/usr/share/tomcat10",
+				"-Dcatalina.base=$DIR", "-Djava.io.tmpdir=$DIR", "org.apache.catalina.startup.Bootstrap", "start",
+			},
+		},
 	}
 }
 
@@ -112,15 +127,25 @@ func start(k kind, backend string, verbose bool) (*running, error) {
 	if err != nil {
 		return nil, errors.New("it is not installed")
 	}
+	if k.needs != "" {
+		if _, err := os.Stat(k.needs); err != nil {
+			return nil, fmt.Errorf("it is not installed: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "measure")
 	if err != nil {
 		return nil, err
 	}
 	os.Chmod(dir, 0o755) // some servers change their user
 	_, port1, _ := net.SplitHostPort(h1)
-	fill := strings.NewReplacer("$DIR", dir, "$H1", h1, "$H2", h2, "$PORT1", port1, "$BACKEND", backend)
+	_, port2, _ := net.SplitHostPort(h2)
+	fill := strings.NewReplacer("$DIR", dir, "$H1", h1, "$H2", h2, "$PORT1", port1, "$PORT2", port2, "$BACKEND", backend)
 	for name, text := range k.files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(fill.Replace(text)), 0o644); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(path, []byte(fill.Replace(text)), 0o644); err != nil {
 			return nil, err
 		}
 	}
