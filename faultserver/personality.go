@@ -23,6 +23,7 @@ const (
 	pingUnknown pingEffect = iota // treated as pingIgnored
 	pingIgnored
 	pingResets
+	noHTTP2 // the server named does not speak it
 )
 
 // flowDrop is how a middlebox forgets a connection that was idle for too long:

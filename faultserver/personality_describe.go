@@ -12,7 +12,7 @@ type PersonalityDescription struct {
 	IdleTimeout      time.Duration // 0: none
 	IdleTimeoutHTTP2 time.Duration // 0: none
 	Late             time.Duration // its timer fires up to this much later
-	PingResets       string        // the idle timer: "yes", "no", or "not known", which is treated as no
+	PingResets       string        // the idle timer: "yes", "no", "not known", which is treated as no, or "no HTTP/2", which the server named does not speak
 	KeepAlive        string        // the Keep-Alive header of a first response, "" for none
 	KeepAliveIf      string        // "always", "asked": only to requests with Connection: keep-alive, or ""
 	MaxRequests      int           // per connection; 0: no limit
@@ -38,7 +38,7 @@ func DescribePersonality(name string) (PersonalityDescription, error) {
 	return PersonalityDescription{
 		Name: p.name, Aliases: append([]string(nil), p.aliases...), Text: p.text,
 		IdleTimeout: p.idle, IdleTimeoutHTTP2: p.idleLimit(onHTTP2), Late: p.late,
-		PingResets: [...]string{"not known", "no", "yes"}[p.ping],
+		PingResets: [...]string{"not known", "no", "yes", "no HTTP/2"}[p.ping],
 		KeepAlive:  p.keepAlive(1, true), KeepAliveIf: [...]string{"", "always", "asked"}[p.announce],
 		MaxRequests: p.requests, MaxAge: p.age, HeadTimeout: p.head, Says408: p.says408,
 		Close: p.closeStyle(), Shutdown: p.shutdown, Source: p.source,

@@ -90,14 +90,14 @@ var personalities = []personality{
 		name: "gunicorn", source: measured,
 		text:     "gunicorn with gthread or async workers. Looks at its connections once a second.",
 		shutdown: "idle connections stay, and are served, until the busy ones have ended (30 s at most); the answer in flight announces nothing",
-		idle:     2 * time.Second, late: time.Second,
+		idle:     2 * time.Second, ping: noHTTP2, late: time.Second,
 		leaving: leaving{idle: idleWhenQuiet, busy: busySilent, patience: 30 * time.Second},
 	},
 	{
 		name: "gunicorn-sync", source: documentation,
 		text:     "gunicorn's sync worker: every answer ends its connection, and says so.",
 		shutdown: "as gunicorn; there are no idle connections",
-		requests: 1, leaving: leaving{patience: 30 * time.Second},
+		ping:     noHTTP2, requests: 1, leaving: leaving{patience: 30 * time.Second},
 	},
 	{
 		name: "haproxy", source: measured + "; Debian's haproxy.cfg",
@@ -108,7 +108,7 @@ var personalities = []personality{
 	},
 	{
 		name: "hypercorn", source: documentation + "; HTTP/2 " + measured,
-		text:     "Hypercorn.",
+		text:     "Hypercorn as documented. (Debian's 0.13.2 closes after every HTTP/1 answer without a word, and has no idle timeout on HTTP/2.)",
 		shutdown: "idle connections closed at once, the answer in flight announces nothing; HTTP/2 one GOAWAY",
 		idle:     5 * time.Second, requests: 1000,
 		leaving: leaving{busy: busySilent, oneGoAway: true, patience: 3 * time.Second},
@@ -122,13 +122,13 @@ var personalities = []personality{
 	{
 		name: "jetty", source: documentation + "; PING: unrestful.io/2016/01/22/ping.html",
 		text:     "Jetty.",
-		shutdown: "graceful",
+		shutdown: "not measured; graceful",
 		idle:     30 * time.Second, ping: pingResets,
 	},
 	{
 		name: "kestrel", source: "learn.microsoft.com, KestrelServerLimits; PING: github.com/dotnet/aspnetcore/pull/24858",
 		text:     "Kestrel (ASP.NET Core).",
-		shutdown: "graceful",
+		shutdown: "not measured; graceful",
 		idle:     130 * time.Second, ping: pingResets, head: 30 * time.Second, says408: true,
 	},
 	{
@@ -149,7 +149,7 @@ var personalities = []personality{
 		name: "node", aliases: []string{"node20"}, source: measured,
 		text:     "Node's http. Announces 5 s to everyone and closes a second later. Its http2 has no idle timeout.",
 		shutdown: "server.close(): idle connections closed at once; all others stay, are served, and are told nothing, until their idle timeout; HTTP/2 is told nothing",
-		idle:     6030 * time.Millisecond, idle2: noTimeout, told: 5 * time.Second, announce: always,
+		idle:     6030 * time.Millisecond, idle2: noTimeout, ping: pingIgnored, told: 5 * time.Second, announce: always,
 		head: time.Minute, says408: true,
 		leaving: leaving{freshFor: time.Minute, busy: busyKept, patience: 5 * time.Minute},
 	},
@@ -157,14 +157,14 @@ var personalities = []personality{
 		name: "puma", source: documentation + "; the rest " + measured,
 		text:     "Puma 7.",
 		shutdown: "connections without a request in progress closed at once, busy ones answer with Connection: close",
-		idle:     65 * time.Second, late: 200 * time.Millisecond, requests: 999, head: 30 * time.Second,
+		idle:     65 * time.Second, ping: noHTTP2, late: 200 * time.Millisecond, requests: 999, head: 30 * time.Second,
 		leaving: leaving{freshClosed: true},
 	},
 	{
 		name: "puma6", source: documentation + "; the rest " + measured,
 		text:     "Puma before 7: 20 s.",
 		shutdown: "as puma",
-		idle:     20 * time.Second, late: 200 * time.Millisecond, requests: 999, head: 30 * time.Second,
+		idle:     20 * time.Second, ping: noHTTP2, late: 200 * time.Millisecond, requests: 999, head: 30 * time.Second,
 		leaving: leaving{freshClosed: true},
 	},
 	{
@@ -191,15 +191,15 @@ var personalities = []personality{
 	{
 		name: "undertow", source: documentation + "; PING: unrestful.io/2016/01/22/ping.html",
 		text:     "Undertow.",
-		shutdown: "graceful",
+		shutdown: "not measured; graceful",
 		idle:     time.Minute, ping: pingResets,
 	},
 	{
 		name: "uvicorn", source: measured,
-		text:     "uvicorn. HTTP/1.1 only in life.",
+		text:     "uvicorn.",
 		shutdown: "connections without a request in progress closed at once, the answer in flight announces nothing",
-		idle:     5 * time.Second,
-		leaving:  leaving{freshClosed: true, busy: busySilent},
+		idle:     5 * time.Second, ping: noHTTP2,
+		leaving: leaving{freshClosed: true, busy: busySilent},
 	},
 }
 

@@ -132,6 +132,8 @@ func constDocs(t *testing.T) map[string]string {
 			}
 			ident := spec.Names[0].Name
 			text := strings.TrimPrefix(strings.Join(strings.Fields(spec.Doc.Text()), " "), ident+" ")
+			// The table has a column for the protocol.
+			text = strings.TrimSuffix(strings.TrimSuffix(text, " HTTP/1."), " HTTP/2.")
 			docs[strings.ToLower(ident)] = strings.ReplaceAll(text, "|", "\\|")
 			return true
 		})

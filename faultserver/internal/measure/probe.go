@@ -115,6 +115,22 @@ func (c *client) afterwards() string {
 	return "then writes are swallowed"
 }
 
+// warmUp lets a server compile what it compiles on demand.
+func warmUp(addr string) error {
+	for _, path := range []string{"/", "/slow"} {
+		c, err := dial(addr)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.ask(path, "Connection: close\r\n")
+		if _, err := c.answer(); err != nil {
+			return fmt.Errorf("it does not answer: %w", err)
+		}
+	}
+	return nil
+}
+
 // probeHalf begins a request and does not finish it.
 func probeHalf(addr string, limit time.Duration) string {
 	if limit == 0 {
@@ -183,9 +199,14 @@ func (c *client) fate() string {
 		return "no answer, FIN"
 	case err != nil:
 		return "no answer, " + err.Error()
-	case resp.Close:
-		return "answer with Connection: close, " + c.end()
+	}
+	answer := "answer"
+	if resp.StatusCode != 200 {
+		answer = fmt.Sprint(resp.StatusCode)
+	}
+	if resp.Close {
+		return answer + " with Connection: close, " + c.end()
 	}
 	since := time.Now()
-	return "answer, nothing announced, " + c.end() + " after " + ms(time.Since(since))
+	return answer + ", nothing announced, " + c.end() + " after " + ms(time.Since(since))
 }

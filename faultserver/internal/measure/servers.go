@@ -174,7 +174,11 @@ func start(k kind, backend string, verbose bool) (*running, error) {
 		run.http2 = h2
 		addrs = append(addrs, h2)
 	}
-	if err := awaitListening(addrs...); err != nil {
+	err = awaitListening(addrs...)
+	if err == nil {
+		err = warmUp(h1)
+	}
+	if err != nil {
 		run.kill()
 		return nil, err
 	}
