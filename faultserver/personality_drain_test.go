@@ -129,6 +129,26 @@ func TestGunicornKeepsIdleConnectionsUntilTheBusyOnesHaveEnded(t *testing.T) {
 	})
 }
 
+func TestNginxWaitsLongForAFirstRequestWhenItQuits(t *testing.T) {
+	for after, want := range map[time.Duration]string{
+		50 * time.Second: "answer with close, FIN at 50", 70 * time.Second: "FIN at 60",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, dial := virtual(t, faultserver.Config{Personality: "nginx"})
+			c := dial()
+			defer endVirtual(s, c)
+			time.Sleep(time.Second)
+			since := time.Now()
+			s.Restart()
+			done := make(chan string)
+			go func() { done <- fate(c, since) }()
+			time.Sleep(after)
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+			require.Equal(t, want, <-done)
+		})
+	}
+}
+
 func TestEveryPersonalitysDrainEnds(t *testing.T) {
 	for _, server := range faultserver.Personalities() {
 		for _, protocol := range []func(*http.Protocols, bool){http1, h2c} {

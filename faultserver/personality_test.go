@@ -145,12 +145,12 @@ func TestASlowRequestMeetsTheServersTimeout(t *testing.T) {
 
 func TestAHeadThatComesInTimeLeavesNoDeadlineBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dial := virtual(t, faultserver.Config{Personality: "haproxy"})
+		s, dial := virtual(t, faultserver.Config{Personality: "kestrel"}) // 30 s for a head
 		c := dial()
 		defer endVirtual(s, c)
 		for range 3 {
 			exchangeRaw(t, c)
-			time.Sleep(49 * time.Second)
+			time.Sleep(2 * time.Minute)
 		}
 		require.Len(t, s.Journal().Conns(), 1)
 	})

@@ -160,6 +160,59 @@ func TestTheProxyCarriesAnUpgradeWithEarlyBytesAndHalfClose(t *testing.T) {
 	require.Equal(t, "early,late,bye", rest)
 }
 
+func TestABackendThatHalfClosesAnUpgradeStillReads(t *testing.T) {
+	got := make(chan string, 1)
+	p, _ := behind(t, faultserver.ProxyOptions{}, func(w http.ResponseWriter, r *http.Request) {
+		nc, brw, _ := http.NewResponseController(w).Hijack()
+		defer nc.Close()
+		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		nc.(*net.TCPConn).CloseWrite()
+		rest, _ := io.ReadAll(brw)
+		got <- string(rest)
+	})
+	c := dialRaw(t, faultserver.Start(t, faultserver.Config{Handler: p}))
+	c.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	_, err := http.ReadResponse(c.br, nil)
+	require.NoError(t, err)
+	c.wantFIN()
+	c.send("more")
+	require.NoError(t, c.Close())
+	require.Equal(t, "more", <-got)
+}
+
+func TestTheProxyStreamsABodyOfKnownLength(t *testing.T) {
+	first := make(chan struct{})
+	p, _ := behind(t, faultserver.ProxyOptions{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "6")
+		io.WriteString(w, "abc")
+		http.NewResponseController(w).Flush()
+		<-first
+		io.WriteString(w, "def")
+	})
+	c := dialRaw(t, faultserver.Start(t, faultserver.Config{Handler: p}))
+	c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+	resp, err := http.ReadResponse(c.br, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 6, resp.ContentLength)
+	_, err = io.ReadFull(resp.Body, make([]byte, 3))
+	require.NoError(t, err)
+	close(first)
+	rest, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "def", string(rest))
+}
+
+func TestTheProxyAddsNoHeader(t *testing.T) {
+	p, target := behind(t, faultserver.ProxyOptions{}, func(w http.ResponseWriter, r *http.Request) {
+		h := r.Header.Clone()
+		h.Del("Connection") // the proxy's own, to its own connection
+		fmt.Fprintf(w, "%s %v", r.Host, h)
+	})
+	c := dialRaw(t, faultserver.Start(t, faultserver.Config{Handler: p}))
+	_, body := c.get("/")
+	require.Equal(t, target.Listener.Addr().String()+" map[]", body)
+}
+
 func TestKillEndsAnUpgradeBehindTheProxyToo(t *testing.T) {
 	ended := make(chan struct{})
 	p, _ := behind(t, faultserver.ProxyOptions{}, func(w http.ResponseWriter, r *http.Request) {

@@ -174,22 +174,22 @@ func probeShutdown(run *running) []string {
 	// The request crosses the signal as closely as can be arranged here.
 	again.ask("/", "")
 	atOnce := make(chan string, 1)
-	go func() { atOnce <- again.fate() }()
+	go func() { atOnce <- again.fate(since) }()
 	ended := make(chan string, 1)
 	go func() {
 		idle.SetDeadline(time.Now().Add(10 * time.Second))
 		ended <- idle.end() + " after " + ms(time.Since(since))
 	}()
 	last := make(chan string, 1)
-	go func() { last <- busy.fate() }()
+	go func() { last <- busy.fate(since) }()
 	time.Sleep(300 * time.Millisecond)
 	fresh.ask("/", "")
-	first := fresh.fate()
+	first := fresh.fate(since)
 	return []string{<-ended, first, <-atOnce, <-last}
 }
 
-// fate is what became of a request.
-func (c *client) fate() string {
+// fate is what became of a request; the answer's time is from since.
+func (c *client) fate(since time.Time) string {
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	resp, err := c.answer()
 	switch {
@@ -200,13 +200,13 @@ func (c *client) fate() string {
 	case err != nil:
 		return "no answer, " + err.Error()
 	}
-	answer := "answer"
-	if resp.StatusCode != 200 {
-		answer = fmt.Sprint(resp.StatusCode)
+	answer := "answer at " + ms(time.Since(since))
+	if resp.StatusCode != 200 || resp.ContentLength == 0 {
+		answer = fmt.Sprintf("%d with %d bytes at %s", resp.StatusCode, resp.ContentLength, ms(time.Since(since)))
 	}
 	if resp.Close {
 		return answer + " with Connection: close, " + c.end()
 	}
-	since := time.Now()
-	return answer + ", nothing announced, " + c.end() + " after " + ms(time.Since(since))
+	answered := time.Now()
+	return answer + ", nothing announced, " + c.end() + " after " + ms(time.Since(answered))
 }
