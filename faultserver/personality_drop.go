@@ -12,9 +12,9 @@ import (
 //
 // This is as far as a process gets without rights in the kernel: the client's
 // bytes are still acknowledged, by the kernel, before the RST or the silence. A
-// connection that can do better says so by a method Drop(reset bool) error,
-// which makes the peer's packets vanish or draw a RST; it is called at the idle
-// timeout.
+// connection that can do better has a method Vanish() error, after which the
+// client's packets are lost, or Forget() error, after which they draw a RST; it
+// is called at the idle timeout.
 type flowReader struct {
 	c *conn
 	io.Reader
@@ -47,7 +47,15 @@ func (c *conn) forgetFlow() {
 	forgotten := c.state == idle && time.Since(c.idle.since) >= limit
 	c.idle.gone = c.idle.gone || forgotten
 	c.mu.Unlock()
-	if dropper, ok := c.raw.(interface{ Drop(reset bool) error }); ok && forgotten {
-		dropper.Drop(c.srv.set.character.drop == dropReset)
+	if !forgotten {
+		return
+	}
+	// An error leaves the connection to flowReader.
+	if c.srv.set.character.drop == dropReset {
+		if f, ok := c.raw.(interface{ Forget() error }); ok {
+			f.Forget()
+		}
+	} else if v, ok := c.raw.(interface{ Vanish() error }); ok {
+		v.Vanish()
 	}
 }
