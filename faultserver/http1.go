@@ -18,6 +18,8 @@ type http1Conn struct {
 	br  *bufio.Reader
 	bw  *bufio.Writer
 	tls *tls.ConnectionState
+
+	late bool // see leaving.lateAnnounced; of the request being served
 }
 
 func serveHTTP1(c *conn, br *bufio.Reader, in *headLimiter, state *tls.ConnectionState) {
@@ -76,6 +78,7 @@ func (h *http1Conn) serveOne() bool {
 		c.shut(e)
 		return false
 	}
+	h.late = c.isLate()
 	r.RemoteAddr = c.raw.RemoteAddr().String()
 	r.TLS = h.tls
 
@@ -162,7 +165,7 @@ func (w *http1Wire) decideEnd(h http.Header) {
 		e = finBecause(HandlerAskedClose)
 	case c.isDraining() && limits.leaving.endsWithAnswer():
 		e = lingerBecause(Draining)
-		w.ending, w.announce = &e, limits.leaving.busy == busyAnnounced
+		w.ending, w.announce = &e, limits.leaving.busy == busyAnnounced || w.h.late
 		return
 	case limits.requests > 0 && x.nth >= limits.requests, limits.age > 0 && time.Since(c.opened) >= limits.age:
 		e = finBecause(RequestLimit)

@@ -15,7 +15,8 @@ const freshGrace = time.Second
 // see [PersonalityDescription.Shutdown]; without one gracefully: idle HTTP/1
 // ones are closed at once, busy ones after their answer, which says Connection:
 // close; ones without a request yet get a second for it; HTTP/2 ones get a
-// two-step GOAWAY. It waits until all have ended, or returns an error that wraps the
+// two-step GOAWAY. Some personalities take minutes for it, which TimeScale
+// shortens. It waits until all have ended, or returns an error that wraps the
 // context's and leaves the rest draining. New connections are served as ever,
 // for the listener stays open.
 func (s *Server) Drain(ctx context.Context) error {

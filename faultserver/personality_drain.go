@@ -17,6 +17,9 @@ type leaving struct {
 	freshClosed bool
 	// freshFor is how long they may take for it else; 0: freshGrace.
 	freshFor time.Duration
+	// lateAnnounced says Connection: close in answers to requests that came
+	// after the drain had begun, whatever busy says.
+	lateAnnounced bool
 	// hangsUp closes a connection without an answer to a request that arrives
 	// when the drain has begun.
 	hangsUp bool
@@ -121,6 +124,10 @@ func (c *conn) turnedAway(nth int) (ending, bool) {
 	}
 	return ending{how: closeRST, by: ServerRST, reason: Draining}, nth > 1
 }
+
+// isLate reports whether a request that begins now is told that its answer is
+// the connection's last.
+func (c *conn) isLate() bool { return c.srv.set.character.leaving.lateAnnounced && c.isDraining() }
 
 // leave ends an HTTP/2 connection.
 func (h *http2Conn) leave(l *leaving) {

@@ -96,7 +96,7 @@ func TestDrainActsAsTheServerDoes(t *testing.T) {
 		"uvicorn":     {"idle": atOnce, "fresh": atOnce, "busy": "answer, FIN at 9", "next": atOnce},
 		"go":          {"idle": atOnce, "fresh": "FIN at 1", "busy": "answer with close, FIN at 9", "next": atOnce},
 		"node":        {"idle": atOnce, "fresh": "answer, FIN at 7", "busy": "answer, FIN at 15", "next": atOnce},
-		"gunicorn":    {"idle": "", "fresh": "answer, FIN at 1", "busy": "answer, FIN at 9", "next": "answer, FIN at 1"},
+		"gunicorn":    {"idle": "", "fresh": "answer with close, FIN at 1", "busy": "answer, FIN at 9", "next": "answer with close, FIN at 1"},
 		"spring-boot": {"idle": "FIN at 30", "fresh": "answer, FIN at 1", "busy": "answer, FIN at 9", "next": "RST at 1"},
 		"tomcat":      {"idle": "FIN at 9", "fresh": "FIN at 1", "busy": "answer, FIN at 9", "next": "FIN at 1"},
 		"haproxy":     {"idle": atOnce, "fresh": "answer with close, FIN at 1", "busy": "answer with close, FIN at 9", "next": atOnce},

@@ -89,9 +89,9 @@ var personalities = []personality{
 	{
 		name: "gunicorn", source: measured,
 		text:     "gunicorn with gthread or async workers. Looks at its connections once a second.",
-		shutdown: "idle connections stay, and are served, until the busy ones have ended (30 s at most); the answer in flight announces nothing",
+		shutdown: "idle connections stay, and are served, until the busy ones have ended (30 s at most); the answer in flight announces nothing, later ones say Connection: close",
 		idle:     2 * time.Second, ping: noHTTP2, late: time.Second,
-		leaving: leaving{idle: idleWhenQuiet, busy: busySilent, patience: 30 * time.Second},
+		leaving: leaving{idle: idleWhenQuiet, busy: busySilent, lateAnnounced: true, patience: 30 * time.Second},
 	},
 	{
 		name: "gunicorn-sync", source: documentation,

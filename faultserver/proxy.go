@@ -64,7 +64,10 @@ const keptProxyErrors = 100
 // another handler has nothing to close: it keeps no connections.
 func Proxy(target string, opts ProxyOptions) (*ProxyHandler, error) {
 	to, err := url.Parse(target)
+	var unparsable *url.Error
 	switch {
+	case errors.As(err, &unparsable): // without the text, which may hold a password
+		return nil, fmt.Errorf("faultserver: proxy: target: %w", unparsable.Err)
 	case err != nil:
 		return nil, fmt.Errorf("faultserver: proxy: target: %w", err)
 	case to.Scheme != "http" && to.Scheme != "https", to.Host == "":

@@ -325,7 +325,7 @@ func TestFaultsStrikeBeforeTheProxy(t *testing.T) {
 }
 
 func TestProxyRefusesTargetsItCannotUse(t *testing.T) {
-	for _, target := range []string{"", "127.0.0.1:80", "ftp://a", "http://", "http://a/?q=1", "http://user:secret@a/", "http://a\x7f"} {
+	for _, target := range []string{"", "127.0.0.1:80", "ftp://a", "http://", "http://a/?q=1", "http://user:secret@a/", "http://user:secret@a\x7f", "http://a\x7f"} {
 		_, err := faultserver.Proxy(target, faultserver.ProxyOptions{})
 		require.ErrorContains(t, err, "target", target)
 		require.NotContains(t, err.Error(), "secret")

@@ -63,7 +63,8 @@ const caddyConf = `{
 		}
 	}
 }
-http://$H1, http://$H2 {
+http://:$PORT1, http://:$PORT2 {
+	bind 127.0.0.1
 	reverse_proxy $BACKEND
 }
 `
