@@ -173,16 +173,6 @@ func TestPersonalitiesBehaveLikeTheirServers(t *testing.T) {
 		"an announced timeout under a second would be untrue")
 }
 
-func TestAPersonalitysIdleTimeoutIsScaled(t *testing.T) {
-	s := faultserver.Start(t, faultserver.Config{Personality: "uvicorn", TimeScale: 100})
-	c := dialRaw(t, s)
-	c.get("/")
-	since := time.Now()
-	c.wantFIN()
-	require.InDelta(t, 50, float64(time.Since(since).Milliseconds()), 45)
-	require.Equal(t, faultserver.IdleTimeout, onlyConn(t, s).Reason)
-}
-
 func TestApacheLingersSoThatACrossingRequestDrawsNoRST(t *testing.T) {
 	s := faultserver.Start(t, faultserver.Config{Personality: "apache", TimeScale: 1000})
 	c := dialRaw(t, s)

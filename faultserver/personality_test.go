@@ -83,6 +83,19 @@ func TestEveryPersonalityEndsIdleConnectionsAsItSays(t *testing.T) {
 	}
 }
 
+func TestAPersonalitysIdleTimeoutIsScaled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dial := virtual(t, faultserver.Config{Personality: "uvicorn", TimeScale: 100})
+		c := dial()
+		defer endVirtual(s, c)
+		exchangeRaw(t, c)
+		_, err := c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.Equal(t, 50*time.Millisecond, onlyConn(t, s).IdleAge)
+		require.Equal(t, faultserver.IdleTimeout, onlyConn(t, s).Reason)
+	})
+}
+
 func TestAPingResetsTheIdleTimerOnlyWhereItDoesInLife(t *testing.T) {
 	for server, resets := range map[string]bool{"apache": true, "kestrel": true, "nginx": false, "envoy": false} {
 		require.Equal(t, map[bool]string{true: "yes", false: "no"}[resets], describe(t, server).PingResets)
