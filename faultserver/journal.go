@@ -3,6 +3,7 @@ package faultserver
 import (
 	"fmt"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -141,13 +142,26 @@ type (
 
 // change runs f with the journal locked and wakes those who wait.
 func (j *Journal) change(f func()) {
-	j.mu.Lock()
+	j.lock()
 	f()
 	if j.changed != nil {
 		close(j.changed)
 		j.changed = nil
 	}
 	j.mu.Unlock()
+}
+
+// lock yields a few times before it queues: a queue of connections that wait for
+// a thread the system has taken off the processor would be served one goroutine
+// switch at a time.
+func (j *Journal) lock() {
+	for range 20 {
+		if j.mu.TryLock() {
+			return
+		}
+		runtime.Gosched()
+	}
+	j.mu.Lock()
 }
 
 func (j *Journal) opened(rec ConnRecord) *connRow {
