@@ -98,7 +98,7 @@ func azureAttempts(err error) string {
 func azurePipeline(t policy.Transporter) runtime.Pipeline {
 	return runtime.NewPipeline("interop", "v0", runtime.PipelineOptions{}, &policy.ClientOptions{
 		Transport: t,
-		Retry:     policy.RetryOptions{MaxRetries: 2, RetryDelay: -1},
+		Retry:     policy.RetryOptions{MaxRetries: 2, RetryDelay: 1},
 		Telemetry: policy.TelemetryOptions{Disabled: true},
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -35,13 +36,32 @@ func (s *side) resolving(code int) {
 			}
 		}
 	}()
+	var mu sync.Mutex
+	var over bool
+	var asked []net.Conn
 	s.Cleanup(func() {
+		// A lookup goes on after its context has ended, and asks again.
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		for _, c := range asked {
+			c.Close()
+		}
 		pc.Close()
 		<-done
 	})
 	d := net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return nil, net.ErrClosed
+		}
 		var d net.Dialer
-		return d.DialContext(ctx, "udp", pc.LocalAddr().String())
+		c, err := d.DialContext(ctx, "udp", pc.LocalAddr().String())
+		if err == nil {
+			asked = append(asked, c)
+		}
+		return c, err
 	}}}
 	s.base.DialContext = d.DialContext
 }

@@ -39,7 +39,10 @@ var failuresOfMessages = []failure{
 	answer("no gzip where it says so", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"),
 	answer("broken gzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"),
 	answer("malformed 1xx", "HTTP/1.1 103 Early\r\nno colon\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-	answer("too many 1xx", strings.Repeat("HTTP/1.1 102 Processing\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 2000)),
+	{name: "too many 1xx", provoke: func(s *side) error {
+		s.base.MaxResponseHeaderBytes = 10_000
+		return s.fail(s.request("GET", s.answers(strings.Repeat("HTTP/1.1 102 Processing\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 100)), ""))
+	}},
 	{name: "too long a header", over: []proto{http1, http2}, provoke: func(s *side) error {
 		s.base.MaxResponseHeaderBytes = 1000
 		srv := s.start(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -52,24 +55,23 @@ var failuresOfMessages = []failure{
 	mistake("invalid header value", func(r *http.Request) { r.Header.Set("A", "b\nc") }),
 	mistake("invalid trailer", func(r *http.Request) { r.Trailer = http.Header{"a b": {"c"}} }),
 	mistake("invalid method", func(r *http.Request) { r.Method = "GE T" }),
-	mistake("invalid host", func(r *http.Request) { r.Host = "a b" }),
+	mistake("invalid host", func(r *http.Request) { r.Host = "a\x00" }).on(http2),
 	mistake("no host", func(r *http.Request) { r.URL.Host = "" }),
 	mistake("no URL", func(r *http.Request) { r.URL = nil }),
 	mistake("unsupported protocol scheme", func(r *http.Request) { r.URL.Scheme = "gopher" }),
 	mistake("no scheme", func(r *http.Request) { r.URL.Scheme = "" }),
-	mistake("RequestURI is set", func(r *http.Request) { r.RequestURI = "/" }).client(),
+	mistake("RequestURI is set", func(r *http.Request) { r.RequestURI = "/" }).by(byClient),
 	mistake("the request's body fails", func(r *http.Request) { r.Body = io.NopCloser(iotest.ErrReader(errOwn)) }),
 	mistake("the request's body is cut", func(r *http.Request) { r.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)) }),
-	mistake("the request's body is too short", func(r *http.Request) { r.ContentLength = 5 }),
+	mistake("the request's body is too short", func(r *http.Request) { r.ContentLength = 5 }).on(http1), // over HTTP/2 it is the server that objects
 	mistake("the request's body is too long", func(r *http.Request) { r.ContentLength = 3 }),
 	mistake("GetBody fails on a redirect", func(r *http.Request) {
 		r.URL.Path = "/307"
 		r.GetBody = func() (io.ReadCloser, error) { return nil, errOwn }
-	}).of(redirecting, byClient),
-	mistake("too many redirects", func(r *http.Request) { r.URL.Path = "/loop" }).of(redirecting, byClient),
-	mistake("a redirect without a place", func(r *http.Request) { r.URL.Path = "/nowhere" }).of(redirecting, byClient),
-	mistake("a redirect to a malformed place", func(r *http.Request) { r.URL.Path = "/malformed" }).of(redirecting, byClient),
-	mistake("a redirect to another scheme", func(r *http.Request) { r.URL.Path = "/gopher" }).of(redirecting, byClient),
+	}).of(redirecting).by(byClient),
+	mistake("too many redirects", func(r *http.Request) { r.URL.Path = "/loop" }).of(redirecting).by(byClient),
+	mistake("a redirect to a malformed place", func(r *http.Request) { r.URL.Path = "/malformed" }).of(redirecting).by(byClient),
+	mistake("a redirect to another scheme", func(r *http.Request) { r.URL.Path = "/gopher" }).of(redirecting).by(byClient),
 	{name: "a redirect that the program forbids", only: byClient, provoke: func(s *side) error {
 		c := s.client()
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return errOwn }
@@ -92,16 +94,21 @@ var failuresOfMessages = []failure{
 	}},
 }
 
-// client makes it a failure of http.Client alone.
-func (f failure) client() failure {
-	f.only = byClient
+// by makes it a failure of one way alone.
+func (f failure) by(w way) failure {
+	f.only = w
+	return f
+}
+
+// on makes it a failure of the given protocols alone.
+func (f failure) on(over ...proto) failure {
+	f.over = over
 	return f
 }
 
 // of makes the failure happen at a server with handler h.
-func (f failure) of(h http.Handler, w way) failure {
+func (f failure) of(h http.Handler) failure {
 	provoke := f.provoke
-	f.only = w
 	f.provoke = func(s *side) error {
 		s.handler = h
 		return provoke(s)
@@ -115,8 +122,6 @@ var redirecting = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) 
 		http.Redirect(w, r, "/loop", http.StatusFound)
 	case "/307":
 		http.Redirect(w, r, "/loop", http.StatusTemporaryRedirect)
-	case "/nowhere":
-		w.WriteHeader(http.StatusFound)
 	case "/malformed":
 		w.Header().Set("Location", "http://[::1")
 		w.WriteHeader(http.StatusFound)
