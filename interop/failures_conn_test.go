@@ -43,13 +43,16 @@ func (s *side) fresh(fault faultserver.Fault, method, body string, times int) er
 
 // sees asserts how often srv got a request to /.
 func (s *side) sees(srv *faultserver.Server, times int) {
-	got := 0
-	for _, r := range srv.Journal().Requests() {
-		if r.Path == "/" {
-			got++
+	count := func() (n int) {
+		for _, r := range srv.Journal().Requests() {
+			if r.Path == "/" {
+				n++
+			}
 		}
+		return n
 	}
-	require.Equal(s, times, got, "requests that came\n%s", srv.Journal().Summary())
+	srv.Journal().Wait(s.soon(), func() bool { return count() >= times })
+	require.Equal(s, times, count(), "requests that came\n%s", srv.Journal().Summary())
 	srv.Journal().AssertNoneExecutedTwice(s, "POST", "PATCH")
 }
 
@@ -154,10 +157,10 @@ var failuresOfConnections = []failure{
 		return s.met(faultserver.Fault{Kind: faultserver.CloseInHeaders}, "POST", "body", 1)
 	}},
 	{name: "closed in mid-body", over: []proto{http1, https, http2, h2c}, provoke: func(s *side) error {
-		return s.fresh(faultserver.Fault{Kind: faultserver.CloseInBody, Bytes: 3}, "GET", "", 1)
+		return s.ending(nil).fresh(faultserver.Fault{Kind: faultserver.CloseInBody, Bytes: 3}, "GET", "", 1)
 	}},
 	{name: "closed in mid-body, reused, POST", over: []proto{http1, https, http2, h2c}, provoke: func(s *side) error {
-		return s.met(faultserver.Fault{Kind: faultserver.CloseInBody, Bytes: 3}, "POST", "body", 1)
+		return s.ending(nil).met(faultserver.Fault{Kind: faultserver.CloseInBody, Bytes: 3}, "POST", "body", 1)
 	}},
 	{name: "killed in mid-body", provoke: func(s *side) error {
 		addr := s.listen(func(c net.Conn) {
@@ -211,6 +214,51 @@ func (s *side) brokenPipe(reused bool) error {
 	}
 	broken.Store(true)
 	return s.fail(s.request("POST", srv.URL+"/", string(make([]byte, 1<<20))))
+}
+
+// ending makes every connection end for its reader with err, or with io.EOF,
+// however the server ends it. A server that closes while frames are on their
+// way to it resets the connection, and the kernel tells of a reset the reader
+// or the writer, by chance.
+func (s *side) ending(err error) *side {
+	s.dialing(func(ctx context.Context, _ int, addr string) (net.Conn, error) {
+		c, dialErr := dialTCP(ctx, addr)
+		if dialErr != nil {
+			return nil, dialErr
+		}
+		return &certain{Conn: c, end: err}, nil
+	})
+	return s
+}
+
+type certain struct {
+	net.Conn
+	end    error
+	closed atomic.Bool
+}
+
+func (c *certain) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	switch {
+	case err == nil, c.closed.Load():
+		return n, err
+	case c.end == nil:
+		return n, io.EOF
+	}
+	return n, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", c.end)}
+}
+
+func (c *certain) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil && !c.closed.Load() {
+		return len(p), nil // the reader will notice
+	}
+	return n, err
+}
+
+func (c *certain) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
 
 // A brittle connection fails as a kernel's does, at a certain point.

@@ -1,8 +1,10 @@
 package interop
 
 import (
+	"bufio"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"strings"
 	"testing/iotest"
@@ -11,6 +13,21 @@ import (
 )
 
 var quiet = log.New(io.Discard, "", 0)
+
+// answers serves raw text to each request of a connection.
+func (s *side) answers(text string) string {
+	return "http://" + s.listen(func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, req.Body)
+			io.WriteString(c, text)
+		}
+	}) + "/"
+}
 
 // answer makes a failure of a server that gives a malformed answer.
 func answer(name, text string) failure {
