@@ -182,39 +182,11 @@ func (s *side) reading(ctx context.Context, then func()) error {
 }
 
 // endless starts a server whose responses begin and do not go on.
-//
-// It is net/http's, which notices that a client went away.
 func (s *side) endless() *httptest.Server {
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "part")
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler) // lest the client still sees the end
 	}))
-	return s.startGo(srv)
-}
-
-// startGo starts net/http's server with the side's protocol.
-func (s *side) startGo(srv *httptest.Server) *httptest.Server {
-	srv.Config.ErrorLog = quiet
-	s.base.Protocols = new(http.Protocols)
-	switch s.proto {
-	case http1, https:
-		s.base.Protocols.SetHTTP1(true)
-	case http2:
-		s.base.Protocols.SetHTTP2(true)
-		srv.EnableHTTP2 = true
-	case h2c:
-		s.base.Protocols.SetUnencryptedHTTP2(true)
-	}
-	if s.proto == https || s.proto == http2 {
-		srv.StartTLS()
-		s.base.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig
-	} else {
-		srv.Config.Protocols = s.base.Protocols
-		srv.Start()
-	}
-	s.Cleanup(srv.Close)
-	s.Cleanup(s.close)
-	return srv
 }

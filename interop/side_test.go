@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -170,6 +171,33 @@ func (s *side) start(h http.Handler, faults ...faultserver.Fault) *faultserver.S
 	}
 	// Cleanups run last in, first out: clients go before their server, which
 	// waits for its handlers.
+	s.Cleanup(s.close)
+	return srv
+}
+
+// serve starts net/http's server with the side's protocol. Unlike faultserver's
+// on HTTP/1 it tells handlers at once that their client went away.
+func (s *side) serve(h http.Handler) *httptest.Server {
+	srv := httptest.NewUnstartedServer(h)
+	srv.Config.ErrorLog = quiet
+	s.base.Protocols = new(http.Protocols)
+	switch s.proto {
+	case http1, https:
+		s.base.Protocols.SetHTTP1(true)
+	case http2:
+		s.base.Protocols.SetHTTP2(true)
+		srv.EnableHTTP2 = true
+	case h2c:
+		s.base.Protocols.SetUnencryptedHTTP2(true)
+	}
+	if s.proto == https || s.proto == http2 {
+		srv.StartTLS()
+		s.base.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig
+	} else {
+		srv.Config.Protocols = s.base.Protocols
+		srv.Start()
+	}
+	s.Cleanup(srv.Close)
 	s.Cleanup(s.close)
 	return srv
 }
