@@ -37,7 +37,7 @@ func (s *side) observed(opts ...otelhttp.Option) (*http.Client, *tracetest.SpanR
 func attributes(span sdktrace.ReadOnlySpan) map[attribute.Key]string {
 	all := make(map[attribute.Key]string)
 	for _, a := range span.Attributes() {
-		all[a.Key] = a.Value.Emit()
+		all[a.Key] = a.Value.String()
 	}
 	return all
 }

@@ -147,7 +147,7 @@ func TestTheAWSRetryerJudgesAsWithHTTPTransport(t *testing.T) {
 				req.Method, req.URL = "POST", mustParse(s, srv.URL+"/")
 				req, err := req.SetStream(strings.NewReader("body"))
 				require.NoError(s, err)
-				_, _, err = smithyhttp.NewClientHandler(s.client()).Handle(ctx, req)
+				_, _, err = smithyhttp.NewClientHandlerWithOptions(s.client()).Handle(ctx, req)
 				require.Error(s, err)
 				<-watched
 				require.Equal(s, row.retryable, retry.NewStandard().IsErrorRetryable(err), "%v", err)

@@ -93,6 +93,7 @@ func asTraits(t traits, err error) {
 	has("x509.CertificateInvalidError", new(x509.CertificateInvalidError))
 	has("tls.RecordHeaderError", new(tls.RecordHeaderError))
 	has("*tls.CertificateVerificationError", new(*tls.CertificateVerificationError))
+	//lint:ignore SA1019 programs ask for it
 	has("*http.ProtocolError", new(*http.ProtocolError))
 	has("*http.MaxBytesError", new(*http.MaxBytesError))
 	has("*azcore.ResponseError", new(*azcore.ResponseError))
