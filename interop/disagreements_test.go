@@ -76,6 +76,11 @@ var disagreements = []disagreement{
 		why:      "connect-go asks errors.Is for io.EOF before anything else, and finds the first attempt's",
 	},
 	{
+		failures: refusedInTheEnd,
+		traits:   []string{"connect code"},
+		why:      "connect-go asks errors.Is for ECONNRESET, and finds the first attempt's",
+	},
+	{
 		failures: []string{"the server ends a reused connection and the next dial times out, GET"},
 		traits:   []string{"as net.Error"},
 		why:      "the joined causes have no method Temporary",
@@ -88,7 +93,7 @@ var disagreements = []disagreement{
 	},
 	{
 		failures: refusedInTheEnd,
-		traits:   []string{"as *net.OpError", "as syscall.Errno", "Kubernetes IsConnectionReset", "Kubernetes IsConnectionRefused", "connect code"},
+		traits:   []string{"as *net.OpError", "as syscall.Errno", "Kubernetes IsConnectionReset", "Kubernetes IsConnectionRefused"},
 		why:      "errors.As takes the first of the joined causes, which is the first attempt's; net/http gives the last attempt's alone",
 	},
 }
