@@ -77,6 +77,9 @@ var failuresOfHTTP2 = []failure{
 		err := s.fail(s.once("POST", srv.URL+"/", "body"))
 		s.sees(srv, 1)
 		return err
+	}, varies: map[string]string{
+		theText:        "Go 1.26 puts its own words around the cause, as with the other unrepeatable bodies; Go 1.27 gives the cause",
+		"connect code": "connect-go goes by the text's beginning, \"stream error: \", which Go 1.27 leaves bare and idlewise does not",
 	}},
 	{name: "stream refused, body that cannot be repeated", over: anyHTTP2, provoke: func(s *side) error {
 		srv := s.start(nil, only(reset(refusedStream)))
