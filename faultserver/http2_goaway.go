@@ -24,7 +24,7 @@ func (h *http2Conn) goAwayGracefully(e ending, gap time.Duration) {
 	h.mu.Lock()
 	if h.staying { // the client knows already
 		h.mu.Unlock()
-		h.leave(e)
+		h.stayNoMore(e)
 		return
 	}
 	if h.leaving || h.goneAway || h.dead {
@@ -172,13 +172,13 @@ func (h *http2Conn) goAwayAndStay(f Fault) {
 	h.writeGoAwayLocked(h.maxID, f)
 	if f.After > 0 {
 		h.later(f.After, func() {
-			h.leave(ending{how: closeLinger, by: ServerFIN, reason: FaultStruck, fault: f.Kind})
+			h.stayNoMore(ending{how: closeLinger, by: ServerFIN, reason: FaultStruck, fault: f.Kind})
 		})
 	}
 }
 
-// leave ends a connection that stayed after its GOAWAY.
-func (h *http2Conn) leave(e ending) {
+// stayNoMore ends a connection that stayed after its GOAWAY.
+func (h *http2Conn) stayNoMore(e ending) {
 	h.mu.Lock()
 	staying := h.staying
 	h.staying = false
