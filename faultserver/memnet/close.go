@@ -22,7 +22,7 @@ func (c *Conn) Close() error {
 	}
 	c.releaseLocked()
 	if c.stateLocked() != Closed && !c.finSent {
-		c.sendFinLocked()
+		c.queueFinLocked()
 	}
 	return nil
 }
@@ -43,17 +43,22 @@ func (c *Conn) Abort() error {
 func (c *Conn) abortLocked() {
 	ended := c.stateLocked() == Closed
 	c.releaseLocked()
-	c.gone = true
+	c.endLocked()
 	if !ended {
-		c.sendLocked(segment{kind: reset})
+		c.sendSegmentLocked(segment{kind: reset, seq: c.sent})
 	}
+}
+
+func (c *Conn) queueFinLocked() {
+	c.finSent, c.finFirst = true, !c.finReceived
+	c.queueLocked(&outgoing{fin: true})
 }
 
 // releaseLocked takes the connection from the application.
 func (c *Conn) releaseLocked() {
 	c.closed = true
 	c.readShut = true
-	c.unread = nil
+	c.unread, c.unreadBytes = nil, 0
 	c.readDeadline.stopLocked()
 	c.writeDeadline.stopLocked()
 	c.wakeLocked()
@@ -67,7 +72,7 @@ func (c *Conn) CloseWrite() error {
 	return c.shutdown(func() {
 		if !c.finSent {
 			c.writable.Broadcast()
-			c.sendFinLocked()
+			c.queueFinLocked()
 		}
 	})
 }

@@ -35,7 +35,7 @@ type Conn struct {
 }
 
 func newConn(n *Network, out *path) *Conn {
-	return &Conn{
+	c := &Conn{
 		network:  n,
 		out:      out,
 		local:    out.from.addr(),
@@ -43,6 +43,12 @@ func newConn(n *Network, out *path) *Conn {
 		readable: sync.NewCond(&n.mu),
 		writable: sync.NewCond(&n.mu),
 	}
+	c.edge, c.told = n.receiveBuffer, n.receiveBuffer
+	c.receivedAt = time.Now()
+	c.heardAt = c.receivedAt
+	c.timing.timer.run = c.retry
+	c.ackTimer.run = c.acknowledgeNow
+	return c
 }
 
 // LocalAddr is a *net.TCPAddr, or where a listener was given a name, an address
@@ -54,7 +60,8 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // Read waits for data. What has arrived is returned first, even after a RST
 // (Linux does not discard it). Then, after a FIN, io.EOF; after a RST without a
-// FIN, once, syscall.ECONNRESET, unless a Write got it before; then io.EOF.
+// FIN, once, syscall.ECONNRESET, unless a Write got it before; then io.EOF. The
+// same goes for syscall.ETIMEDOUT.
 // It fails with os.ErrDeadlineExceeded past the deadline and with net.ErrClosed
 // on a closed connection. All errors but io.EOF are *net.OpError.
 func (c *Conn) Read(p []byte) (int, error) {
@@ -69,7 +76,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case c.readDeadline.expired:
 			return 0, c.opError("read", os.ErrDeadlineExceeded)
 		case len(c.unread) > 0:
-			return c.takeLocked(p), nil
+			n := c.takeLocked(p)
+			c.madeRoomLocked()
+			return n, nil
 		case c.finReceived:
 			// Before the pending error: a kernel that has seen a FIN tells
 			// readers of nothing else. The error is left for a Write.
@@ -92,16 +101,16 @@ func (c *Conn) takeLocked(p []byte) (n int) {
 			c.unread = c.unread[1:]
 		}
 	}
-	c.read += int64(n)
-	c.peer.writable.Broadcast()
+	c.unreadBytes -= int64(n)
 	return n
 }
 
-// Write sends p, and blocks while the direction's buffer is full
-// ([Options.BufferSize]). Success means that the kernel took it: the other end
+// Write sends p, and blocks while the send buffer is full
+// ([Options.SendBuffer]). Success means that the kernel took it: the other end
 // may be closed, and will answer with a RST.
 //
-// After a RST the first call gets the pending error, unless a Read got it
+// After a RST, or when the kernel gave up (syscall.ETIMEDOUT,
+// [Options.GiveUpAfter]), the first call gets the pending error, unless a Read got it
 // before: syscall.ECONNRESET, or EPIPE if a FIN had come first; later ones get
 // EPIPE, as does a Write after CloseWrite. It fails with os.ErrDeadlineExceeded
 // past the deadline and with net.ErrClosed on a closed connection. All errors
@@ -132,14 +141,14 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 		case written == len(p): // nothing to write
 			return written, nil
 		}
-		room := c.network.bufferSize - int(c.sent-c.peer.read)
+		room := min(c.network.sendBuffer-(c.written-c.acked), c.network.segmentSize)
 		if room <= 0 {
 			c.writable.Wait()
 			continue
 		}
-		data := bytes.Clone(p[written : written+min(room, len(p)-written)])
+		data := bytes.Clone(p[written : written+min(int(room), len(p)-written)])
 		written += len(data)
-		c.sendDataLocked(data)
+		c.queueLocked(&outgoing{data: data})
 		if written == len(p) {
 			return written, nil
 		}

@@ -46,14 +46,14 @@ func TestAFutureDeadlineEndsAReadOnTime(t *testing.T) {
 }
 
 func TestAFutureDeadlineEndsAWriteOnTimeAndSaysHowMuchWasSent(t *testing.T) {
-	between(t, memnet.Options{Latency: latency, BufferSize: 4}, func(t *testing.T, _ *memnet.Network, client, server *memnet.Conn) {
+	between(t, memnet.Options{Latency: latency, SendBuffer: 4, ReceiveBuffer: 4}, func(t *testing.T, _ *memnet.Network, client, server *memnet.Conn) {
 		client.SetWriteDeadline(time.Now().Add(3 * time.Second))
 		takes(t, 3*time.Second, func() {
-			n, err := client.Write([]byte("too much"))
-			require.Equal(t, 4, n)
+			n, err := client.Write([]byte("much too much"))
+			require.Equal(t, 8, n)
 			requireTimeout(t, err)
 		})
-		readFull(t, server, "too ")
+		readFull(t, server, "much too")
 	})
 }
 
@@ -76,12 +76,12 @@ func TestALaterDeadlineReplacesAnEarlierOneOfAPendingRead(t *testing.T) {
 }
 
 func TestADeadlineInThePastEndsPendingCallsAtOnce(t *testing.T) {
-	between(t, memnet.Options{BufferSize: 4}, func(t *testing.T, _ *memnet.Network, client, _ *memnet.Conn) {
+	between(t, memnet.Options{SendBuffer: 4, ReceiveBuffer: 4}, func(t *testing.T, _ *memnet.Network, client, _ *memnet.Conn) {
 		failures := make(chan error, 3)
 		go func() { failures <- readError(client) }()
 		for range 2 {
 			go func() {
-				_, err := client.Write([]byte("too much"))
+				_, err := client.Write([]byte("much too much"))
 				failures <- err
 			}()
 		}

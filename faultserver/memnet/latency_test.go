@@ -41,7 +41,7 @@ func TestWithoutLatencyEverythingArrivesBeforeTheCallReturns(t *testing.T) {
 		takes(t, 0, func() {
 			write(t, client, request)
 			require.EqualValues(t, len(request), server.Accounting().Received)
-			require.EqualValues(t, len(request), client.Accounting().Acked)
+			require.EqualValues(t, 1+len(request), client.Accounting().Acked)
 			readFull(t, server, request)
 			require.NoError(t, server.Close())
 			require.Equal(t, memnet.CloseWait, client.Accounting().State)

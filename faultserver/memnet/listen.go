@@ -40,6 +40,7 @@ func (n *Network) Listen(address string) (net.Listener, error) {
 	}
 	l := &listener{network: n, at: at, acceptor: sync.NewCond(&n.mu)}
 	n.listeners[at] = l
+	n.addNameLocked(at.host)
 	return l, nil
 }
 
@@ -85,6 +86,11 @@ func (l *listener) Close() error {
 
 func (l *listener) opError(op string) error {
 	return &net.OpError{Op: op, Net: "tcp", Addr: l.Addr(), Err: net.ErrClosed}
+}
+
+// fullLocked reports whether another connection has to wait outside.
+func (l *listener) fullLocked() bool {
+	return l.network.backlog > 0 && len(l.queue) >= l.network.backlog
 }
 
 // establishedLocked queues a connection whose handshake is complete, or resets

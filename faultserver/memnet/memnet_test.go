@@ -81,3 +81,17 @@ func takes(t *testing.T, d time.Duration, run func()) {
 	run()
 	require.Equal(t, d, time.Since(start))
 }
+
+// books is the part of the accounting that does not change while nothing
+// happens.
+func books(c *memnet.Conn) memnet.Accounting {
+	a := c.Accounting()
+	a.SinceReceived, a.SinceAck, a.RTT, a.Unacked, a.Retransmits = 0, 0, 0, 0, 0
+	return a
+}
+
+// pass lets time pass, and everything happen that is due then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}

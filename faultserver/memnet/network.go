@@ -1,122 +1,130 @@
 package memnet
 
 import (
-	"math/rand/v2"
 	"sync"
 	"time"
 )
 
-const defaultBufferSize = 64 << 10
+// Defaults, where they are not zero.
+const (
+	defaultBuffer      = 64 << 10
+	defaultSegmentSize = 64 << 10 // the loopback interface's, about
 
-// Options describe a network. The zero value is one without any delay.
+	// Linux's tcp_retries2 of 15 comes to this (Documentation/networking/ip-sysctl).
+	defaultGiveUpAfter = 924600 * time.Millisecond
+)
+
+// Options describe a network. The zero value is one without any delay, limit or
+// loss.
 type Options struct {
-	// Latency is the time a packet takes one way; a round trip takes twice
-	// as long. Default 0: packets arrive before the call that sent them
-	// returns.
-	Latency time.Duration
+	// Latency, Jitter, Bandwidth and Loss are those of every [Link] that
+	// [Network.SetLink] says nothing else of, in both directions.
+	Latency   time.Duration
+	Jitter    time.Duration
+	Bandwidth int64
+	Loss      float64
 
-	// Jitter is the most that is added to a packet's latency, uniformly
-	// distributed. It never reorders packets of one direction of one
-	// connection. Default 0.
-	Jitter time.Duration
-
-	// Seed fixes the jitter. Each direction of each connection draws from a
-	// sequence of its own, numbered in the order of dialing, so what other
-	// connections do at the same time does not change it.
+	// Seed fixes jitter and losses. Each direction of each connection draws
+	// from sequences of its own, numbered in the order of dialing, so what
+	// other connections do at the same time does not change it.
 	Seed uint64
 
-	// BufferSize is how many bytes one direction of one connection holds,
-	// in flight and not yet read, before Write blocks. Default 64 KiB.
-	BufferSize int
+	// DelayedAck is how long an acknowledgement waits for data to ride on.
+	// More than SegmentSize bytes that are not acknowledged yet end the wait,
+	// as does something missing in front. Linux waits for 40 ms or a little
+	// more once a connection is past its first packets. Default 0: every
+	// packet is acknowledged at once.
+	DelayedAck time.Duration
+
+	// GiveUpAfter is how long an end goes on sending again without any
+	// acknowledgement before its connection fails with syscall.ETIMEDOUT.
+	// Default 924.6 s, which is what Linux's 15 retries come to.
+	GiveUpAfter time.Duration
+
+	// SendBuffer is how many bytes that are not acknowledged one end holds
+	// before Write blocks. ReceiveBuffer is how many that are not read: the
+	// window. Default 64 KiB each.
+	SendBuffer, ReceiveBuffer int
+
+	// SegmentSize is the most data in one packet. Default 64 KiB, like
+	// Linux's loopback; 1460 is Ethernet's, for loss and bandwidth in finer
+	// grain at a higher cost.
+	SegmentSize int
+
+	// Backlog is how many connections wait for a listener's Accept before
+	// those who dial get no answer, as if the packet were lost. Default 0: no
+	// limit.
+	Backlog int
 }
 
 // Network connects listeners and dialers. Create it with [New].
 //
 // Its methods are safe for concurrent use.
 type Network struct {
-	bufferSize int
-	jitter     time.Duration
-	seed       uint64
+	// Assigned by New, never reassigned.
+	seed          uint64
+	delayedAck    time.Duration
+	giveUpAfter   time.Duration
+	sendBuffer    int64
+	receiveBuffer int64
+	segmentSize   int64
+	backlog       int
 
 	// mu guards everything below and both ends of every connection: a packet
 	// arrives at one end while the other sends, and one lock keeps that
 	// simple. It is never held while anything waits, except by sync.Cond,
 	// since waiting for a mutex would stop virtual time.
-	mu        sync.Mutex
-	latency   time.Duration
-	listeners map[endpoint]*listener
-	cut       map[endpoint]bool // port 0: every port of the host
-	dialed    uint64            // numbers clients' addresses and jitter
+	mu          sync.Mutex
+	link        Link // where no rule of links applies
+	links       []linkRule
+	linkVersion uint64 // changes with link and links
+	listeners   map[endpoint]*listener
+	names       map[string]Lookup
+	cut         map[endpoint]bool   // port 0: every port of the host
+	forgot      map[endpoint]uint64 // connections with a number below this one
+	dialed      uint64              // numbers clients' addresses and draws
 
-	air        flights
-	launched   uint64 // orders packets due at one instant
+	agenda     agenda
+	planned    uint64 // orders what is due at one instant
 	delivering bool
 	timer      *time.Timer
 	timerDue   time.Time // zero: not running
 }
 
 // New creates a network on which nobody listens. Values below zero count as
-// unset.
+// unset, and a Loss above 1 as 1.
 func New(opts Options) *Network {
-	if opts.BufferSize <= 0 {
-		opts.BufferSize = defaultBufferSize
-	}
 	return &Network{
-		bufferSize: opts.BufferSize,
-		jitter:     max(opts.Jitter, 0),
-		seed:       opts.Seed,
-		latency:    max(opts.Latency, 0),
-		listeners:  make(map[endpoint]*listener),
-		cut:        make(map[endpoint]bool),
+		seed:          opts.Seed,
+		delayedAck:    max(opts.DelayedAck, 0),
+		giveUpAfter:   orDefault(opts.GiveUpAfter, defaultGiveUpAfter),
+		sendBuffer:    int64(orDefault(opts.SendBuffer, defaultBuffer)),
+		receiveBuffer: int64(orDefault(opts.ReceiveBuffer, defaultBuffer)),
+		segmentSize:   int64(orDefault(opts.SegmentSize, defaultSegmentSize)),
+		backlog:       max(opts.Backlog, 0),
+		link: Link{
+			Latency:   max(opts.Latency, 0),
+			Jitter:    max(opts.Jitter, 0),
+			Bandwidth: max(opts.Bandwidth, 0),
+			Loss:      min(max(opts.Loss, 0), 1),
+		},
+		linkVersion: 1,
+		listeners:   make(map[endpoint]*listener),
+		names:       make(map[string]Lookup),
+		cut:         make(map[endpoint]bool),
+		forgot:      make(map[endpoint]uint64),
 	}
 }
 
-// SetLatency changes the one-way latency of packets sent from now on; below
-// zero counts as zero. Packets already on their way keep theirs, and a later
-// packet of the same direction does not overtake them.
-func (n *Network) SetLatency(d time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.latency = max(d, 0)
-}
-
-// Cut makes everything vanish that is sent to or from address, and everything
-// that would arrive there or from there, until it is called with on == false.
-// Nobody is told: nothing is reset, and acknowledgements stay out.
-//
-// address is what a listener listens on or what [Conn.LocalAddr] says of a
-// client, or a host without a port for all its ports. Cut panics if the port
-// is not a number, since a cut that hits nothing would make a test that proves
-// nothing.
-func (n *Network) Cut(address string, on bool) {
-	place, err := parsePlace(address)
-	if err != nil {
-		panic("memnet: Cut: " + err.Error())
+func orDefault[T int | time.Duration](value, fallback T) T {
+	if value <= 0 {
+		return fallback
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if on {
-		n.cut[place] = true
-	} else {
-		delete(n.cut, place)
-	}
-}
-
-func (n *Network) isCutLocked(p *path) bool {
-	if len(n.cut) == 0 {
-		return false
-	}
-	return n.cut[p.from] || n.cut[p.to] ||
-		n.cut[p.from.wholeHost()] || n.cut[p.to.wholeHost()]
+	return value
 }
 
 // pathsLocked returns both directions between two endpoints.
 func (n *Network) pathsLocked(client, server endpoint) (out, back *path) {
-	out = &path{from: client, to: server}
-	back = &path{from: server, to: client}
-	if n.jitter > 0 {
-		out.jitter = rand.New(rand.NewPCG(n.seed, 2*n.dialed))
-		back.jitter = rand.New(rand.NewPCG(n.seed, 2*n.dialed+1))
-	}
-	return out, back
+	return &path{from: client, to: server, number: n.dialed},
+		&path{from: server, to: client, number: n.dialed, back: true}
 }

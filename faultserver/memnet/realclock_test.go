@@ -19,7 +19,7 @@ func TestItIsANetConnOnTheRealClock(t *testing.T) {
 	for name, opts := range map[string]memnet.Options{
 		"without latency": {},
 		"with latency":    {Latency: 200 * time.Microsecond, Jitter: 100 * time.Microsecond},
-		"small buffer":    {BufferSize: 4 << 10},
+		"small buffers":   {SendBuffer: 2 << 10, ReceiveBuffer: 4 << 10, DelayedAck: time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
@@ -35,7 +35,7 @@ func TestItIsANetConnOnTheRealClock(t *testing.T) {
 
 func TestManyConnectionsAtOnceEachGetTheirOwnBytes(t *testing.T) {
 	const clients, rounds = 50, 20
-	n := memnet.New(memnet.Options{Latency: 100 * time.Microsecond, Jitter: 100 * time.Microsecond, BufferSize: 1 << 10})
+	n := memnet.New(memnet.Options{Latency: 100 * time.Microsecond, Jitter: 100 * time.Microsecond, SendBuffer: 1 << 10, ReceiveBuffer: 3 << 10})
 	l, err := n.Listen(server)
 	require.NoError(t, err)
 

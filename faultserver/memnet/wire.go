@@ -9,70 +9,129 @@ import (
 // path is one direction between two endpoints. What is sent on it arrives in
 // the order it was sent.
 type path struct {
-	from, to    endpoint
-	jitter      *rand.Rand // nil: none
+	from, to endpoint
+	number   uint64 // of the dial that made it
+	back     bool   // from the one that was dialed
+
+	// Guarded by Network.mu.
+	link        Link
+	linkVersion uint64     // of Network.links that link was found in; 0: none yet
+	jitter      *rand.Rand // nil: none drawn yet
+	losses      *rand.Rand
+	wireFree    time.Time // when what was sent has left for its way: Link.Bandwidth
 	lastArrival time.Time
 }
 
-// flight is a packet on its way.
-type flight struct {
-	at     time.Time
-	order  uint64
-	path   *path
-	arrive func() // runs with the network's lock held
+// event is something due: a packet that arrives, or a timer of a connection.
+type event struct {
+	at    time.Time
+	order uint64
+	index int // in the heap, plus one; 0: not in it
+
+	path    *path // nil: a timer
+	arrival       // what a packet does
+	run     func()
 }
 
-// flights is a heap by arrival, then by sending.
-type flights []*flight
+// arrival is a segment for one end of a connection; of other events to is nil
+// and run says what happens. It happens with the network's lock held.
+type arrival struct {
+	to      *Conn
+	segment segment
+}
 
-func (f flights) Len() int { return len(f) }
-func (f flights) Less(i, j int) bool {
-	if f[i].at.Equal(f[j].at) {
-		return f[i].order < f[j].order
+// agenda is a heap by time, then by the order in which things were planned.
+type agenda []*event
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	if a[i].at.Equal(a[j].at) {
+		return a[i].order < a[j].order
 	}
-	return f[i].at.Before(f[j].at)
+	return a[i].at.Before(a[j].at)
 }
-func (f flights) Swap(i, j int) { f[i], f[j] = f[j], f[i] }
-func (f *flights) Push(x any)   { *f = append(*f, x.(*flight)) }
-func (f *flights) Pop() any {
-	last := len(*f) - 1
-	x := (*f)[last]
-	(*f)[last] = nil
-	*f = (*f)[:last]
-	return x
+func (a agenda) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].index, a[j].index = i+1, j+1
+}
+func (a *agenda) Push(x any) {
+	e := x.(*event)
+	*a = append(*a, e)
+	e.index = len(*a)
+}
+func (a *agenda) Pop() any {
+	last := len(*a) - 1
+	e := (*a)[last]
+	(*a)[last] = nil
+	*a = (*a)[:last]
+	e.index = 0
+	return e
 }
 
-// carryLocked sends a packet. Without latency it has arrived, and so has what
-// it set off, when carryLocked returns: whoever sends has first brought its own
-// state up to date, and looks at it anew afterwards.
-func (n *Network) carryLocked(p *path, arrive func()) {
-	if n.isCutLocked(p) {
+// carryLocked sends a packet of size bytes of data. Without latency it has
+// arrived, and so has what it set off, when carryLocked returns: whoever sends
+// has first brought its own state up to date, and looks at it anew afterwards.
+func (n *Network) carryLocked(e *event, size int) {
+	p, l := e.path, n.linkLocked(e.path)
+	if n.isCutLocked(p) || l.LoseAcks && e.to != nil && e.segment.kind == acknowledgement {
 		return
 	}
-	at := time.Now().Add(n.latency)
-	if p.jitter != nil {
-		at = at.Add(time.Duration(p.jitter.Int64N(int64(n.jitter) + 1)))
+	now := time.Now()
+	at := now
+	if l.Bandwidth > 0 && size > 0 {
+		if p.wireFree.After(now) {
+			at = p.wireFree
+		}
+		at = at.Add(time.Duration(float64(size) / float64(l.Bandwidth) * float64(time.Second)))
+		p.wireFree = at
 	}
+	if n.losesLocked(p, l) {
+		return
+	}
+	at = at.Add(l.Latency + n.jitterLocked(p, l))
 	if at.Before(p.lastArrival) {
 		at = p.lastArrival
 	}
 	p.lastArrival = at
-	n.launched++
-	heap.Push(&n.air, &flight{at: at, order: n.launched, path: p, arrive: arrive})
+	n.planLocked(e, at)
 	n.deliverLocked()
 }
 
-// deliverLocked lets every packet arrive that is due, in order, and sets the
-// timer for the next one.
+// planLocked puts an event on the agenda, or moves it there. The timer is set
+// by whoever has nothing more to plan: [Network.deliverLocked].
+func (n *Network) planLocked(e *event, at time.Time) {
+	n.planned++
+	e.at, e.order = at, n.planned
+	if e.index > 0 {
+		heap.Fix(&n.agenda, e.index-1)
+		return
+	}
+	heap.Push(&n.agenda, e)
+}
+
+func (n *Network) cancelLocked(e *event) {
+	if e.index > 0 {
+		heap.Remove(&n.agenda, e.index-1)
+	}
+}
+
+// deliverLocked lets everything happen that is due, in order, and sets the
+// timer for what is next.
 func (n *Network) deliverLocked() {
 	if n.delivering {
 		return // called by an arrival: the loop below goes on with what it sent
 	}
 	n.delivering = true
-	for len(n.air) > 0 && !n.air[0].at.After(time.Now()) {
-		f := heap.Pop(&n.air).(*flight)
-		if !n.isCutLocked(f.path) {
-			f.arrive()
+	for len(n.agenda) > 0 && !n.agenda[0].at.After(time.Now()) {
+		e := heap.Pop(&n.agenda).(*event)
+		switch {
+		case e.path != nil && n.isCutLocked(e.path):
+		case e.to == nil:
+			e.run()
+		case e.segment.kind != reset && n.forgotten(e.path):
+			e.to.sendSegmentLocked(segment{kind: reset, exact: true})
+		default:
+			e.to.arriveLocked(e.segment)
 		}
 	}
 	n.delivering = false
@@ -83,14 +142,14 @@ func (n *Network) deliverLocked() {
 // instant then arrive in the order they were sent, not in the order in which
 // the scheduler runs their timers.
 func (n *Network) setTimerLocked() {
-	if len(n.air) == 0 {
-		if n.timer != nil {
+	if len(n.agenda) == 0 {
+		if n.timer != nil && !n.timerDue.IsZero() {
 			n.timer.Stop()
 		}
 		n.timerDue = time.Time{}
 		return
 	}
-	due := n.air[0].at
+	due := n.agenda[0].at
 	if due.Equal(n.timerDue) {
 		return
 	}
