@@ -48,18 +48,18 @@ var scripts = map[string]string{
 	"closed with unread data, error taken":     "c write 11; s close; c error; c read 9; c write 1",
 	"closed with unread data, error peeked":    "c write 11; s close; c peek; c peek; c read 9; c write 1",
 	"closed with unread data, own data unread": "s write 7; c write 11; s close; c read 9; c read 9; c read 9",
-	"aborted":                                  "s abort; c read 9; c read 9; c write 1",
-	"aborted, written to":                      "s abort; c write 5; c write 5; c read 9",
-	"aborted behind a response":                "s write 7; s abort; c peek; c read 99; c read 9; c read 9",
-	"aborted behind a FIN":                     "s shut; c read 9; s abort; c error; c read 9; c write 1",
-	"aborted after both FINs":                  "s shut; c shut; s abort; c error; c read 9; c write 1",
-	"answered, then closed with a FIN":         "c write 11; s read 99; s write 7; s close; c read 99; c read 9; c write 5; c write 5",
-	"a FIN is not unread data":                 "c shut; s close; c read 9; c error",
-	"read side shut":                           "c shutread; c read 9; s write 7; c read 9; c read 9; c write 5; s read 9",
-	"both sides shut by one end":               "c shutread; c shut; s write 7; c error; s read 9; s write 1",
-	"both sides shut, error left":              "c shutread; c shut; s write 7; c read 9; c read 9; s write 1; s read 9",
-	"shut twice":                               "c shut; c shut; c write 1; s shut; c shut; s shut",
-	"used after close":                         "c close; c read 9; c write 1; c shut; c close; c peek; s read 9",
+	"aborted":                          "s abort; c read 9; c read 9; c write 1",
+	"aborted, written to":              "s abort; c write 5; c write 5; c read 9",
+	"aborted behind a response":        "s write 7; s abort; c peek; c read 99; c read 9; c read 9",
+	"aborted behind a FIN":             "s shut; c read 9; s abort; c error; c read 9; c write 1",
+	"aborted after both FINs":          "s shut; c shut; s abort; c error; c read 9; c write 1",
+	"answered, then closed with a FIN": "c write 11; s read 99; s write 7; s close; c read 99; c read 9; c write 5; c write 5",
+	"a FIN is not unread data":         "c shut; s close; c read 9; c error",
+	"read side shut":                   "c shutread; c read 9; s write 7; c read 9; c read 9; c write 5; s read 9",
+	"both sides shut by one end":       "c shutread; c shut; s write 7; c error; s read 9; s write 1",
+	"both sides shut, error left":      "c shutread; c shut; s write 7; c read 9; c read 9; s write 1; s read 9",
+	"shut twice":                       "c shut; c shut; c write 1; s shut; c shut; s shut",
+	"used after close":                 "c close; c read 9; c write 1; c shut; c close; c peek; s read 9",
 }
 
 func TestMemnetAndTheKernelAgreeStepByStep(t *testing.T) {
@@ -74,22 +74,22 @@ func TestMemnetAndTheKernelAgreeStepByStep(t *testing.T) {
 // A step's result, and the books of both ends once they are at rest.
 type moment struct {
 	result         string
-	client, server books2
+	client, server look
 }
 
-// books2 is what the kernel shows of an open connection.
-type books2 struct {
+// look is what the kernel shows of an open connection.
+type look struct {
 	open                    bool
 	state                   tcpinfo.State
 	acked, queued, received uint64
 }
 
-func look(c net.Conn) books2 {
+func lookAt(c net.Conn) look {
 	info, ok := tcpinfo.Of(c)
 	if !ok {
-		return books2{}
+		return look{}
 	}
-	return books2{true, info.State, info.Acked, info.Queued, info.Received}
+	return look{true, info.State, info.Acked, info.Queued, info.Received}
 }
 
 func steps(script string) []string {
@@ -106,7 +106,7 @@ func runInMemory(t *testing.T, script string) (moments []moment) {
 			result := perform(step, client, server)
 			time.Sleep(time.Second)
 			synctest.Wait()
-			moments = append(moments, moment{result, look(client), look(server)})
+			moments = append(moments, moment{result, lookAt(client), lookAt(server)})
 		}
 		client.Close()
 		server.Close()
@@ -115,28 +115,35 @@ func runInMemory(t *testing.T, script string) (moments []moment) {
 }
 
 func onLoopback(t *testing.T, script string, want []moment) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	client, err := net.Dial("tcp4", l.Addr().String())
-	require.NoError(t, err)
-	defer client.Close()
-	server, err := l.Accept()
-	require.NoError(t, err)
-	defer server.Close()
-	require.NoError(t, l.Close())
-
+	client, server := loopback(t)
 	for i, step := range steps(script) {
 		result := perform(step, client, server)
 		require.Equal(t, result, want[i].result, "%q: the kernel's result, then memnet's", step)
 		var got moment
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
-			got = moment{result, look(client), look(server)}
+			got = moment{result, lookAt(client), lookAt(server)}
 			if got == want[i] {
 				break
 			}
 		}
 		require.Equal(t, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want[i]), "after %q: the kernel's books, then memnet's", step)
 	}
+}
+
+func loopback(t *testing.T) (client, server *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	c, err := net.Dial("tcp4", l.Addr().String())
+	require.NoError(t, err)
+	s, err := l.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		c.Close()
+		s.Close()
+	})
+	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
 type tcpConn interface {
@@ -204,4 +211,49 @@ func class(err error) string {
 		return errno.Error()
 	}
 	return "unknown: " + err.Error()
+}
+
+// Buffers differ, and so only what a closed window looks like is compared.
+func TestMemnetAndTheKernelAgreeOnAClosedWindow(t *testing.T) {
+	type picture struct {
+		state, stateAfterShut                        tcpinfo.State
+		failure                                      string
+		unacked                                      uint32
+		notSent, probesUnanswered, drained, finAcked bool
+	}
+	observe := func(client, server tcpConn, patience time.Duration, settled func(func() bool)) (p picture) {
+		client.SetWriteDeadline(time.Now().Add(patience))
+		_, err := client.Write(make([]byte, 32<<20))
+		p.failure = class(err)
+		info := func() tcpinfo.Info {
+			i, ok := tcpinfo.Of(client)
+			require.True(t, ok)
+			return i
+		}
+		settled(func() bool { return info().Unacked == 0 })
+		p.state, p.unacked = info().State, info().Unacked
+		p.notSent = info().NotSent > 0 && info().NotSent == info().Queued
+		p.probesUnanswered = info().Probes > 1
+		require.NoError(t, client.CloseWrite())
+		p.stateAfterShut = info().State
+		server.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_, err = io.Copy(io.Discard, server)
+		p.drained = err == nil
+		settled(func() bool { return info().Queued == 0 })
+		p.finAcked = info().State == tcpinfo.FinWait2
+		return p
+	}
+
+	var inMemory picture
+	between(t, memnet.Options{DelayedAck: 40 * time.Millisecond}, func(t *testing.T, _ *memnet.Network, client, server *memnet.Conn) {
+		inMemory = observe(client, server, time.Minute, func(func() bool) { pass(time.Second) })
+		client.Close()
+		server.Close()
+	})
+	client, server := loopback(t)
+	onLoopback := observe(client, server, 100*time.Millisecond, func(done func() bool) {
+		require.Eventually(t, done, 10*time.Second, time.Millisecond)
+	})
+	require.Equal(t, onLoopback, inMemory, "the kernel's, then memnet's")
+	require.True(t, inMemory.notSent)
 }
