@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,6 +71,67 @@ func TestMemnetAndTheKernelAgreeStepByStep(t *testing.T) {
 			onLoopback(t, script, inMemory)
 		})
 	}
+}
+
+// TestMemnetAndTheKernelAgreeOnScriptsDrawnAtRandom covers the corners that
+// nobody thought of. IDLEWISE_SCRIPTS is how many to draw.
+func TestMemnetAndTheKernelAgreeOnScriptsDrawnAtRandom(t *testing.T) {
+	count := 40
+	if n, err := strconv.Atoi(os.Getenv("IDLEWISE_SCRIPTS")); err == nil {
+		count = n
+	}
+	for seed := range uint64(count) {
+		script, inMemory := drawScript(t, seed)
+		t.Run(fmt.Sprint(seed, ": ", script), func(t *testing.T) {
+			t.Parallel() // most of it waits for delayed acknowledgements
+			onLoopback(t, script, inMemory)
+		})
+	}
+}
+
+// drawScript writes a script while it runs in memory, so that it never reads
+// where nothing would ever come.
+func drawScript(t *testing.T, seed uint64) (script string, moments []moment) {
+	draw := rand.New(rand.NewPCG(seed, 0))
+	actions := strings.Split("write 11,write 1,write 3000,write 11,read 5,read 99,read 99,read 99,read 99,shut,shut,close,abort,error,peek,shutread", ",")
+	between(t, memnet.Options{DelayedAck: 40 * time.Millisecond}, func(t *testing.T, _ *memnet.Network, client, server *memnet.Conn) {
+		record := func(step string) {
+			result := perform(step, client, server)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			moments = append(moments, moment{result, lookAt(client), lookAt(server)})
+		}
+		record(steps("")[0])
+		for range 3 + draw.IntN(12) {
+			name, end := "c", client
+			if draw.IntN(2) == 0 {
+				name, end = "s", server
+			}
+			step := name + " " + actions[draw.IntN(len(actions))]
+			if strings.Contains(step, "read ") && wouldWait(end) {
+				continue
+			}
+			if script != "" {
+				script += "; "
+			}
+			script += step
+			record(step)
+		}
+		client.Close()
+		server.Close()
+	})
+	return script, moments
+}
+
+// wouldWait reports whether a Read would. It takes no pending error, as Peek
+// would.
+func wouldWait(c *memnet.Conn) bool {
+	a := c.Accounting()
+	if a.State == memnet.Closed || a.PendingError != nil {
+		return false
+	}
+	n, pending, open := c.Peek()
+	return open && n == 0 && pending == nil
 }
 
 // A step's result, and the books of both ends once they are at rest.
@@ -165,6 +228,7 @@ func perform(step string, client, server net.Conn) string {
 	n, err := 0, error(nil)
 	switch action {
 	case "write":
+		c.SetWriteDeadline(time.Now().Add(10 * time.Second))
 		n, err = c.Write(make([]byte, size))
 	case "read":
 		c.SetReadDeadline(time.Now().Add(10 * time.Second))
