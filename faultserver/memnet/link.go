@@ -38,13 +38,13 @@ type Link struct {
 func (l Link) validate() error {
 	switch {
 	case l.Latency < 0:
-		return fmt.Errorf("Latency %v is below zero", l.Latency)
+		return fmt.Errorf("link: Latency %v is below zero", l.Latency)
 	case l.Jitter < 0:
-		return fmt.Errorf("Jitter %v is below zero", l.Jitter)
+		return fmt.Errorf("link: Jitter %v is below zero", l.Jitter)
 	case l.Bandwidth < 0:
-		return fmt.Errorf("Bandwidth %d is below zero", l.Bandwidth)
+		return fmt.Errorf("link: Bandwidth %d is below zero", l.Bandwidth)
 	case !(l.Loss >= 0 && l.Loss <= 1):
-		return fmt.Errorf("Loss %v is no probability: it goes from 0 to 1", l.Loss)
+		return fmt.Errorf("link: Loss %v is no probability: it goes from 0 to 1", l.Loss)
 	}
 	return nil
 }
