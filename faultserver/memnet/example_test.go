@@ -73,7 +73,10 @@ func inBubble(test func(t *testing.T)) {
 	verbose := flag.Lookup("test.v").Value.String()
 	flag.Set("test.v", "false")
 	defer flag.Set("test.v", verbose)
-	testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{
+	passed := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{
 		Name: "Example", F: func(t *testing.T) { synctest.Test(t, test) },
 	}})
+	if !passed {
+		panic("the test failed; its output says why")
+	}
 }
