@@ -31,6 +31,8 @@ func TestADelayedAcknowledgementRidesOnData(t *testing.T) {
 		pass(latency)
 		require.EqualValues(t, 1+len(request), client.Accounting().Acked)
 		require.EqualValues(t, 0, server.Accounting().Acked, "this one waits")
+		pass(time.Second)
+		require.Equal(t, time.Second, client.Accounting().SinceAck, "and does not come again by itself")
 	})
 }
 

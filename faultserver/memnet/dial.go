@@ -177,7 +177,6 @@ func (c *Conn) acceptableLocked() {
 	if c.timing.backoff == 0 {
 		c.timing.measured(time.Since(c.timing.since))
 	}
-	c.timing.backoff = 0
 	c.receivedAt = time.Now()
 }
 

@@ -171,6 +171,20 @@ func TestAListenersNameIsAnAddressEvenAfterItClosed(t *testing.T) {
 	})
 }
 
+func TestANameThatWasSetKeepsItsAddressesWhateverListensOnIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New(far)
+		addresses := []string{"10.0.0.1"}
+		require.NoError(t, n.SetHost("server", addresses...))
+		addresses[0] = "10.0.0.2"
+		_, err := n.Listen("server:80")
+		require.NoError(t, err)
+		_, err = n.DialContext(t.Context(), "tcp", "server:80")
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.ErrorContains(t, err, "10.0.0.1:80")
+	})
+}
+
 func TestALookupThatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 	n := memnet.New(memnet.Options{})
 	for text, err := range map[string]error{

@@ -176,13 +176,14 @@ func (c *Conn) advanceLocked(ack int64) {
 	c.acked = ack
 	t.retransmits, t.backoff = 0, 0
 	t.since = time.Now()
-	done := 0
+	done, clean := 0, true
 	for done < len(c.flying) && c.flying[done].end() <= ack {
-		if o := c.flying[done]; !o.again && (done+1 == len(c.flying) || c.flying[done+1].end() > ack) {
-			t.measured(time.Since(o.sentAt))
-		}
-		c.flying[done] = nil
+		clean = clean && !c.flying[done].again // else it is not known what was answered (Karn)
 		done++
 	}
+	if clean && done > 0 {
+		t.measured(time.Since(c.flying[done-1].sentAt))
+	}
+	clear(c.flying[:done])
 	c.flying = c.flying[done:]
 }
