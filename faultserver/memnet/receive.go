@@ -23,7 +23,9 @@ func (c *Conn) dataArrivedLocked(s segment) {
 		late := len(c.ahead) > 0
 		c.takeInLocked(s)
 		for len(c.ahead) > 0 && c.ahead[0].seq <= c.next {
-			c.takeInLocked(c.ahead[0])
+			if c.ahead[0].end() > c.next {
+				c.takeInLocked(c.ahead[0])
+			}
 			c.ahead = c.ahead[1:]
 		}
 		c.readable.Broadcast()

@@ -118,6 +118,28 @@ func TestAPeekLeavesBytesAndEOFWhereTheyAre(t *testing.T) {
 	require.Equal(t, io.EOF, pending)
 }
 
+func TestAnIdleConnectionIsSilentUntilAnythingArrives(t *testing.T) {
+	client, server := plainPair(t)
+	silent := func() bool {
+		is, since, ok := Silent(client)
+		require.True(t, ok)
+		require.LessOrEqual(t, since, time.Minute)
+		return is
+	}
+	require.True(t, silent())
+	server.Write([]byte("x"))
+	eventually(t, func() bool { return !silent() })
+	client.Read(make([]byte, 1))
+	require.True(t, silent())
+	server.Close()
+	eventually(t, func() bool { return !silent() })
+	client.Close()
+	_, _, ok := Silent(client)
+	require.False(t, ok)
+	_, _, ok = Silent(accountant{})
+	require.True(t, ok)
+}
+
 func TestWindowProbesThatAreAnsweredShowNothingInFlight(t *testing.T) {
 	client, _ := plainPair(t)
 	client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
@@ -231,6 +253,14 @@ func BenchmarkOf(b *testing.B) {
 		if _, ok := Of(client); !ok {
 			b.Fatal("no evidence")
 		}
+	}
+}
+
+func BenchmarkSilent(b *testing.B) {
+	client, _ := plainPair(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		Silent(client)
 	}
 }
 

@@ -99,6 +99,33 @@ func Peek(c net.Conn) (n int, pending error, ok bool) {
 	return 0, nil, false
 }
 
+// Silent is [Peek] for an idle connection, and how long ago data was received
+// last, 0 if that is not known: in one go, for the path of a request. silent
+// means that the connection is open and nothing has arrived. ok is false where
+// it cannot be told.
+func Silent(c net.Conn) (silent bool, since time.Duration, ok bool) {
+	var n int
+	var pending error
+	switch c := c.(type) {
+	case Accountant:
+		n, pending, ok = c.Peek()
+		info, _ := c.TCPInfo()
+		since = info.SinceReceived
+	case *net.TCPConn:
+		err := control(c, func(fd uintptr) {
+			n, pending, ok = PeekSocket(fd)
+			if ok && n == 0 && pending == nil {
+				since, _ = SinceReceived(fd)
+			}
+		})
+		ok = ok && err == nil
+	}
+	if !ok || n > 0 || pending != nil {
+		return false, 0, ok
+	}
+	return true, since, true
+}
+
 // control runs f with the socket. SyscallConn's Read would wait for a pending
 // Read to end; Control does not.
 func control(c *net.TCPConn, f func(fd uintptr)) error {
