@@ -1,6 +1,7 @@
 package memnet
 
 import (
+	"cmp"
 	"slices"
 	"syscall"
 	"time"
@@ -45,7 +46,7 @@ func (c *Conn) takeInLocked(s segment) {
 }
 
 func (c *Conn) keepAheadLocked(s segment) {
-	at, known := slices.BinarySearchFunc(c.ahead, s.seq, func(a segment, seq int64) int { return int(a.seq - seq) })
+	at, known := slices.BinarySearchFunc(c.ahead, s.seq, func(a segment, seq int64) int { return cmp.Compare(a.seq, seq) })
 	if !known {
 		c.ahead = slices.Insert(c.ahead, at, s)
 	}
