@@ -65,6 +65,7 @@ func serverTLS(given *tls.Config, http1, http2 bool) (*tls.Config, error) {
 			cfg.NextProtos = append(cfg.NextProtos, "http/1.1")
 		}
 	}
+	cfg.GetConfigForClient = withFaults(cfg)
 	return cfg, nil
 }
 

@@ -2,6 +2,7 @@ package faultserver
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,6 +26,7 @@ type conn struct {
 	ctx    context.Context // canceled when the connection is shut
 	cancel context.CancelFunc
 	proto  protoSet // assigned before the first request, never reassigned
+	struck plan     // at acceptance; assigned before the handshake, never reassigned
 
 	mu        sync.Mutex // guards what follows; never held during I/O
 	unblocked *sync.Cond // state left speaking
@@ -32,6 +34,8 @@ type conn struct {
 	nc        net.Conn   // raw, or TLS over it
 	http2     *http2Conn // nil on HTTP/1
 	draining  bool
+	abrupt    bool // ends without a close_notify
+	unheard   bool // the server has sent its FIN and reads on
 	requests  int
 	last      *http.Request // the last request begun, for the idle faults
 	idle      idleWatch
@@ -59,9 +63,11 @@ const (
 	// closeLinger sends a FIN and reads on for a while, so that a request or
 	// body crossing it does not draw a RST that would destroy the response.
 	closeLinger
+	// closeHalf sends a FIN and serves on, see conn.halfClose.
+	closeHalf
 )
 
-// lingerTime is how long closeLinger reads on.
+// lingerTime is how long closeLinger reads on, unless the ending says.
 const lingerTime = time.Second
 
 // ending is how and why a connection ends.
@@ -71,6 +77,7 @@ type ending struct {
 	reason CloseReason
 	fault  Kind
 	wait   time.Duration // of an HTTP/2 connection between its last frame and the end
+	linger time.Duration // 0: lingerTime
 }
 
 func finBecause(r CloseReason) ending { return ending{how: closeFIN, by: ServerFIN, reason: r} }
@@ -113,10 +120,16 @@ func (c *conn) shut(e ending) {
 	c.state = shut
 	c.idle.stop()
 	nc, h2 := c.nc, c.http2
+	if c.abrupt {
+		nc = c.raw
+	}
 	c.unblocked.Broadcast()
 	c.mu.Unlock()
 
 	c.srv.journal.change(func() {
+		if c.row.ClosedBy != StillOpen { // half-closed before
+			return
+		}
 		c.row.Closed, c.row.ClosedBy, c.row.Reason, c.row.Fault, c.row.IdleAge = now, e.by, e.reason, e.fault, idleAge
 	})
 	switch e.how {
@@ -127,7 +140,7 @@ func (c *conn) shut(e ending) {
 		c.abort()
 		c.srv.forget(c)
 	case closeLinger:
-		c.srv.wg.Go(func() { c.linger(nc) })
+		c.srv.wg.Go(func() { c.linger(nc, cmp.Or(e.linger, lingerTime)) })
 	}
 	// Last, so that whoever waits for the context finds the deed done.
 	c.cancel()
@@ -147,10 +160,10 @@ func (c *conn) abort() {
 	c.raw.Close()
 }
 
-func (c *conn) linger(nc net.Conn) {
+func (c *conn) linger(nc net.Conn, long time.Duration) {
 	defer c.srv.forget(c)
 	defer c.raw.Close()
-	end := time.AfterFunc(lingerTime, func() { c.raw.Close() })
+	end := time.AfterFunc(long, func() { c.raw.Close() })
 	defer end.Stop()
 	if t, ok := nc.(*tls.Conn); ok {
 		t.CloseWrite() // close_notify only
@@ -164,22 +177,15 @@ func (c *conn) linger(nc net.Conn) {
 
 // serve carries the connection from its first byte to its end.
 func (c *conn) serve() {
+	if !c.strikeAtAccept() {
+		return
+	}
 	var state *tls.ConnectionState
-	if cfg := c.srv.set.tls; cfg != nil {
-		t := tls.Server(c.raw, cfg)
-		c.mu.Lock()
-		c.nc = t
-		c.mu.Unlock()
-		if err := t.HandshakeContext(c.ctx); err != nil {
-			e := endOfRead(err)
-			if errors.Is(err, io.EOF) || e.reason == ProtocolError {
-				c.raw.Close() // without a close_notify: there is no session to close
-			}
-			c.shut(e)
+	if c.srv.set.tls != nil {
+		var ok bool
+		if state, ok = c.handshake(); !ok {
 			return
 		}
-		s := t.ConnectionState()
-		state = &s
 	}
 	in := &headLimiter{src: c.nc, left: unlimited}
 	if c.srv.set.character.drop != noDrop {
@@ -187,6 +193,9 @@ func (c *conn) serve() {
 	}
 	br := bufio.NewReaderSize(in, 4096)
 	isHTTP2, err := c.speaksHTTP2(br, state)
+	if c.struck.has(ALPNMismatch) {
+		isHTTP2 = !isHTTP2
+	}
 	switch {
 	case err != nil:
 		c.shut(endOfRead(err))

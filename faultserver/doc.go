@@ -19,14 +19,15 @@
 // path, header) and how often. Faults combine: all that fit a request strike
 // it, except that of those which end it the first injected wins. They take
 // effect at once, also on connections that exist and on connections that are
-// idle. There are five moments at which a fault is judged:
+// idle. There are six moments at which a fault is judged:
 //
+//   - when a connection is accepted (those of the TLS handshake),
+//   - when an HTTP/2 connection begins (SettingsLate, StartMaxStreams, …); they
+//     choose no request, and reach only connections that are yet to come,
 //   - when a connection has been idle for a time (IdleClose, Idle408, …),
 //   - at the first byte of a request (CloseOnReuse),
 //   - when a request's head has been read (all that concern one request),
-//   - when an HTTP/2 PING arrives (PingLate, PingWrong, TooManyPings),
-//   - when an HTTP/2 connection begins (SettingsLate, StartMaxStreams, …); they
-//     choose no request, and reach only connections that are yet to come.
+//   - when an HTTP/2 PING arrives (PingLate, PingWrong, TooManyPings).
 //
 // Faults that withhold an answer have a field Executed. Without it the request
 // is lost on its way to the handler, with it the answer is lost on its way
@@ -49,7 +50,9 @@
 // # Ends
 //
 // A FIN sent by this server is a close(2), as servers do it: a request that
-// crosses it is answered with a RST. Three ways out are on offer: Drain and
+// crosses it is answered with a RST. HalfClose is the exception: behind its FIN
+// the server executes what still comes. Under TLS a close_notify goes before
+// the FIN, unless NoCloseNotify struck a request of the connection. Three ways out are on offer: Drain and
 // Restart are graceful (Connection: close, two-step GOAWAY) and keep the
 // listener open, Kill drops every connection with a RST, Close ends the server
 // and leaves no goroutine behind.

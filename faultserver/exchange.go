@@ -28,6 +28,7 @@ func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exch
 	x := &exchange{c: c, nth: nth}
 	x.plan = c.srv.rules.judge(event{
 		at: atRequest, proto: c.proto, request: r, nthOnConn: nth, idle: idleFor, age: now.Sub(c.opened),
+		tls: r.TLS != nil,
 	})
 	rec := RequestRecord{
 		Method: r.Method, Path: r.URL.Path, Conn: c.id, NthOnConn: nth, Proto: r.Proto, Time: now, IdleBefore: idleFor,
@@ -45,6 +46,7 @@ func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exch
 
 	c.mu.Lock()
 	c.last = r
+	c.abrupt = c.abrupt || x.plan.has(NoCloseNotify)
 	c.mu.Unlock()
 	return x
 }
@@ -56,17 +58,30 @@ func (x *exchange) run() bool {
 	if f, ok := x.plan.get(Delay); ok && !x.pause(x.c.srv.rules.delay(f)) {
 		return false
 	}
+	if !x.sendInterims() {
+		return false
+	}
+	forever := x.armStall()
 	if x.plan.has(NeverAnswer) {
 		x.readBody()
 		x.wire.awaitClient()
 		return false
 	}
-	if f, ok := x.plan.get(FinAfterRequest, RstAfterRequest, CloseInRequestBody, CloseWithoutGoAway, GoAwayError, ResetStream); ok {
+	if f, ok := x.plan.get(FinAfterRequest, RstAfterRequest, CloseInRequestBody, CloseWithoutGoAway, GoAwayError, ResetStream,
+		RawAnswer, RandomBytes); ok {
 		x.withhold(f)
 		return false
 	}
+	if forever {
+		x.readBody()
+		x.wire.awaitClient()
+		return false
+	}
+	if x.c.isUnheard() {
+		return x.runUnheard()
+	}
 	x.w = newResponse(x)
-	if f, ok := x.plan.get(Status); ok {
+	if f, ok := x.plan.get(Status, EarlyAnswer); ok {
 		x.answerStatus(f)
 		return x.finish()
 	}
@@ -92,7 +107,7 @@ func (x *exchange) withhold(f Fault) {
 		x.execute(x.w)
 	}
 	switch f.Kind {
-	case FinAfterRequest, RstAfterRequest, CloseInRequestBody:
+	case FinAfterRequest, RstAfterRequest, CloseInRequestBody, RawAnswer, RandomBytes:
 		x.readBody()
 	default:
 		x.body.seal()
@@ -101,7 +116,13 @@ func (x *exchange) withhold(f Fault) {
 }
 
 func (x *exchange) answerStatus(f Fault) {
-	if f.Value != "" {
+	switch {
+	case f.Kind == EarlyAnswer:
+		x.body.cutAfter(f.Bytes)
+		io.Copy(io.Discard, x.body)
+	case f.After > 0:
+		x.w.Header().Set("Retry-After", time.Now().Add(f.After).UTC().Format(http.TimeFormat))
+	case f.Value != "":
 		x.w.Header().Set("Retry-After", f.Value)
 	}
 	http.Error(x.w, http.StatusText(int(f.Code)), int(f.Code))
@@ -133,7 +154,10 @@ func (x *exchange) finish() bool {
 		x.wire.failed(x.w.err)
 		return false
 	}
-	x.c.srv.journal.answered(x.row, true)
+	x.w.WriteHeader(http.StatusOK) // unless the handler has
+	if !x.plan.paces() {           // else it is too early to say so
+		x.answered()
+	}
 	if err := x.w.finish(); err != nil {
 		x.c.srv.journal.answered(x.row, false)
 		x.wire.failed(err)

@@ -59,9 +59,13 @@ type Fault struct {
 	Requests int
 	// Bytes is a number of bytes, see the Kind.
 	Bytes int64
+	// Rate is a number of bytes per second, see the Kind.
+	Rate int64
+	// Count is a number of headers, frames or the like, see the Kind.
+	Count int
 	// Value is a text, see the Kind.
 	Value string
-	// Code is an HTTP status or an HTTP/2 error code, see the Kind.
+	// Code is an HTTP status, an HTTP/2 error code or a TLS alert, see the Kind.
 	Code uint32
 	// Executed runs the handler although the client never sees its response.
 	// It is the difference between a request that was lost on its way to the
@@ -70,8 +74,6 @@ type Fault struct {
 	// Announced tells the client beforehand, see CloseAfterRequests and
 	// CloseAfterAge.
 	Announced bool
-	// Count is a number of frames or streams, see the Kind.
-	Count int
 }
 
 // refusedStream is the HTTP/2 error code that promises the request was not
@@ -97,7 +99,7 @@ func (f Fault) Validate() error {
 		{"Nth", int64(f.Nth)}, {"NthOnConn", int64(f.NthOnConn)}, {"IdleAtLeast", int64(f.IdleAtLeast)},
 		{"Times", int64(f.Times)}, {"After", int64(f.After)}, {"Jitter", int64(f.Jitter)},
 		{"Requests", int64(f.Requests)}, {"Bytes", f.Bytes},
-		{"Count", int64(f.Count)},
+		{"Rate", f.Rate}, {"Count", int64(f.Count)},
 	} {
 		if n.value < 0 {
 			bad(n.field, "%d is negative", n.value)
@@ -115,7 +117,7 @@ func (f Fault) Validate() error {
 		{pRequests, "Requests", f.Requests != 0}, {pBytes, "Bytes", f.Bytes != 0},
 		{pValue, "Value", f.Value != ""}, {pCode, "Code", f.Code != 0},
 		{pExecuted, "Executed", f.Executed}, {pAnnounced, "Announced", f.Announced},
-		{pCount, "Count", f.Count != 0},
+		{pRate, "Rate", f.Rate != 0}, {pCount, "Count", f.Count != 0},
 	} {
 		switch {
 		case p.set && spec.uses&p.bit == 0:
@@ -127,6 +129,8 @@ func (f Fault) Validate() error {
 	f.validateWhom(bad)
 	f.validateCode(bad)
 	f.validateFrames(bad)
+	f.validateContent(bad)
+	f.validateAccept(bad)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("fault %v: %w", f.Kind, err)
 	}
@@ -141,7 +145,7 @@ func (f Fault) validateWhom(bad func(string, string, ...any)) {
 	if at == atPreface {
 		f.validatePreface(bad)
 	}
-	if at == atFirstByte || at == atPing || at == atPreface {
+	if at == atFirstByte || at == atPing || at == atPreface || at == atAccept {
 		for _, whom := range [][2]string{{"Method", f.Method}, {"Path", f.Path}, {"Header", f.Header}} {
 			if whom[1] != "" {
 				bad(whom[0], "%v is judged before a request can be read", f.Kind)

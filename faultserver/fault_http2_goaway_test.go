@@ -14,7 +14,7 @@ import (
 
 func TestGoAwayTwiceDisownsWhatItNamedFirst(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Minute} {
-		inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+		inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 			c := dial().begin()
 			c.post("/", "")
 			c.want(head, data+" end")
@@ -68,7 +68,7 @@ func TestGoAwayAheadServesStreamsThatCrossIt(t *testing.T) {
 }
 
 func TestGoAwayStayLeavesTheConnectionOpenForItsTime(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+	inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		c := dial().begin()
 		c.post("/", "")
 		since := time.Now()
@@ -83,7 +83,7 @@ func TestGoAwayStayLeavesTheConnectionOpenForItsTime(t *testing.T) {
 }
 
 func TestAConnectionThatStaysAfterGoAwayCanBeDrained(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+	inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		c := dial().begin()
 		c.post("/", "")
 		c.want("GOAWAY 0 1 NO_ERROR", head, data+" end")

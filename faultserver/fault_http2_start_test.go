@@ -26,8 +26,8 @@ var readAndAnswer = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request
 	answerBody(w, r)
 })
 
-// inVirtualTime gives a test a server in memory and a client that sees frames.
-func inVirtualTime(t *testing.T, test func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing), faults ...faultserver.Fault) {
+// inVirtual gives a test a server in memory and a client that sees frames.
+func inVirtual(t *testing.T, test func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing), faults ...faultserver.Fault) {
 	synctest.Test(t, func(t *testing.T) {
 		s, dial := virtual(t, faultserver.Config{Protocols: protocols(h2c), Faults: faults, Handler: readAndAnswer})
 		var all []*seeing
@@ -44,7 +44,7 @@ func inVirtualTime(t *testing.T, test func(t *testing.T, s *faultserver.Server, 
 }
 
 func TestLateSettingsHoldBackEverythingAndNothingRunsBefore(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+	inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		since := time.Now()
 		c := dial()
 		c.post("/", "early")
@@ -59,7 +59,7 @@ func TestLateSettingsHoldBackEverythingAndNothingRunsBefore(t *testing.T) {
 }
 
 func TestSettingsThatNeverComeLeaveTheClientInSilence(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+	inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		c := dial()
 		id := c.post("/", "")
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Hour)))
@@ -104,7 +104,7 @@ func TestMissingSettingsLeaveTheRestAsItIs(t *testing.T) {
 
 func TestTheAcknowledgementOfSettingsIsLateOrNeverComes(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Minute} {
-		inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+		inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 			c := dial()
 			since := time.Now()
 			c.want("SETTINGS 0 [3=250 4=1048576]", "WINDOW_UPDATE 0 +4128769")
@@ -198,7 +198,7 @@ func TestARaisedLimitOfStreamsHoldsBeforeItIsAcknowledged(t *testing.T) {
 }
 
 func TestAWithheldConnectionWindowStopsAllBodiesAtItsInitialSize(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+	inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		c := dial()
 		c.want("SETTINGS 0 [3=250 4=1048576]", "SETTINGS 0 ack")
 		require.NoError(t, c.fr.WriteSettingsAck())
@@ -255,7 +255,7 @@ func (c *seeing) writeBody(id uint32, n int) {
 }
 
 func TestAWithheldStreamWindowStopsThatBodyOnly(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+	inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		c := dial()
 		c.want("SETTINGS 0 [3=250 4=1000]", "WINDOW_UPDATE 0 +4128769", "SETTINGS 0 ack")
 		require.NoError(t, c.fr.WriteSettingsAck())
@@ -279,7 +279,7 @@ func TestALoweredInitialWindowIsNegativeUntilItIsFilled(t *testing.T) {
 	lower := faultserver.Fault{Kind: faultserver.ChangeSettings, Path: "/lower", Value: "initial-window-size=10"}
 	withhold := faultserver.Fault{Kind: faultserver.StreamWindowWithheld, Path: "/upload"}
 	for _, faults := range [][]faultserver.Fault{{lower}, {lower, withhold}} {
-		inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+		inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 			c := dial().begin()
 			upload := c.open("POST", "/upload", false)
 			c.writeBody(upload, 100_000) // less than what is granted again at once
@@ -303,7 +303,7 @@ func TestALoweredInitialWindowIsNegativeUntilItIsFilled(t *testing.T) {
 }
 
 func TestAnInitialWindowOfZeroStopsBodiesUntilItIsRaised(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
+	inVirtual(t, func(t *testing.T, s *faultserver.Server, dial func(...h2.Setting) *seeing) {
 		c := dial()
 		c.want("SETTINGS 0 [3=250 4=0]", "WINDOW_UPDATE 0 +4128769", "SETTINGS 0 ack")
 		require.NoError(t, c.fr.WriteSettingsAck())

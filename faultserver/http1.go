@@ -2,6 +2,7 @@ package faultserver
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -73,6 +74,9 @@ func (h *http1Conn) serveOne() bool {
 		}
 		h.refuse(http.StatusBadRequest)
 		return false
+	case r.ProtoMajor != 1: // HTTP/2's preface, after ALPNMismatch
+		h.refuse(http.StatusHTTPVersionNotSupported)
+		return false
 	}
 	if e, away := c.turnedAway(nth); away {
 		c.shut(e)
@@ -125,8 +129,11 @@ func (w *http1Wire) afterwards() bool {
 		if w.closeAfter > 0 {
 			w.x.pause(w.closeAfter)
 		}
-		c.shut(*w.ending)
-		return false
+		if w.ending.how != closeHalf {
+			c.shut(*w.ending)
+			return false
+		}
+		c.halfClose(*w.ending)
 	}
 	c.becomeIdle()
 	return true
@@ -137,7 +144,8 @@ func (w *http1Wire) afterwards() bool {
 // they are there to contradict the rest.
 func (w *http1Wire) decideEnd(h http.Header) {
 	c, x := w.h.c, w.x
-	if f, ok := x.plan.get(SilentClose, AnnounceClose, AnnounceStay, AnnounceCloseLate, CloseAfterRequests, CloseAfterAge); ok {
+	if f, ok := x.plan.get(SilentClose, AnnounceClose, AnnounceStay, AnnounceCloseLate, CloseAfterRequests, CloseAfterAge,
+		EarlyAnswer, CloseDelimited, HTTP09Answer, HalfClose); ok {
 		e := finByFault(f.Kind)
 		w.ending = &e
 		w.announce = f.Announced
@@ -149,6 +157,14 @@ func (w *http1Wire) decideEnd(h http.Header) {
 		case AnnounceCloseLate:
 			w.announce = true
 			w.closeAfter = c.srv.rules.delay(f)
+		case CloseDelimited:
+			w.closeAfter = f.After
+		case HalfClose:
+			e.how, e.linger = closeHalf, f.After
+		case EarlyAnswer:
+			if f.After > 0 {
+				e.how, e.linger = closeLinger, f.After
+			}
 		}
 		return
 	}
@@ -203,9 +219,14 @@ func (w *http1Wire) awaitClient() {
 }
 
 func (w *http1Wire) withheld(f Fault) {
-	if f.Kind == RstAfterRequest {
+	switch f.Kind {
+	case RstAfterRequest:
 		w.h.c.shut(rstByFault(f.Kind))
 		return
+	case RawAnswer:
+		writeAll(w.h.c.nc, f.Value)
+	case RandomBytes:
+		w.h.c.nc.Write(w.h.c.srv.rules.randomBytes(cmp.Or(f.Bytes, 64)))
 	}
 	w.h.c.shut(finByFault(f.Kind))
 }

@@ -94,18 +94,19 @@ func (w *http1Wire) interim(status int, h http.Header) error {
 	return w.h.bw.Flush()
 }
 
-func (w *http1Wire) head(status int, h http.Header, length int64, _ bool) error {
+func (w *http1Wire) head(status int, h http.Header, length int64, end bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.decideEnd(h)
 	w.frame(status, h, length)
+	w.misframe(status, h, length)
 	w.announceEnd(h)
 	if _, ok := h["Date"]; !ok {
 		h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	}
 	w.headSent = true
 
-	line := statusLine(status)
+	line := w.x.plan.statusLine(status)
 	if w.cutsHead() {
 		var b bytes.Buffer
 		b.WriteString(line)
@@ -113,9 +114,7 @@ func (w *http1Wire) head(status int, h http.Header, length int64, _ bool) error 
 		b.WriteString("\r\n")
 		return w.cutHead(b.Bytes(), len(line))
 	}
-	w.h.bw.WriteString(line)
-	h.Write(w.h.bw)
-	_, err := w.h.bw.WriteString("\r\n")
+	err := w.writeHead(line, h, end || length == 0)
 	if f, ok := w.x.plan.get(CloseInBody); ok && f.Bytes == 0 {
 		return w.cut(f.Kind)
 	}
@@ -150,8 +149,8 @@ func (w *http1Wire) announceEnd(h http.Header) {
 	} else if !w.x.request.ProtoAtLeast(1, 1) {
 		h.Set("Connection", "keep-alive")
 	}
-	if f, ok := w.x.plan.get(KeepAliveHeader); ok {
-		h.Set("Keep-Alive", f.Value)
+	if lies := w.x.plan.keepAlives(); len(lies) > 0 {
+		h["Keep-Alive"] = lies
 		return
 	}
 	if w.announce {
@@ -197,6 +196,9 @@ func (w *http1Wire) cut(k Kind) error {
 }
 
 func (w *http1Wire) body(p []byte, _ bool) error {
+	if f, ok := w.breaksChunk(int64(len(p))); ok {
+		return w.breakChunk(f, p)
+	}
 	f, cuts := w.x.plan.get(CloseInBody)
 	cuts = cuts && w.sent+int64(len(p)) >= f.Bytes
 	part := p
@@ -220,6 +222,9 @@ func (w *http1Wire) body(p []byte, _ bool) error {
 func (w *http1Wire) end(trailers http.Header) error {
 	if f, ok := w.x.plan.get(CloseInBody); ok {
 		return w.cut(f.Kind) // the body was shorter than the cut: its end is withheld
+	}
+	if f, ok := w.x.plan.get(BrokenChunk); ok && w.chunked {
+		return w.breakChunk(f, nil)
 	}
 	if w.chunked {
 		w.h.bw.WriteString("0\r\n")

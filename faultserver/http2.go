@@ -32,6 +32,7 @@ type http2Conn struct {
 	out      bytes.Buffer
 	outEnd   int64 // bytes ever queued
 	written  int64 // of these, handed to the connection
+	writing  bool  // more is being handed to it
 	dead     bool
 	streams  map[uint32]*stream // open for the protocol
 	running  int                // exchanges not yet over: an open stream's, and a closed one's until its handler is done
@@ -83,6 +84,10 @@ func serveHTTP2(c *conn, br *bufio.Reader, state *tls.ConnectionState) {
 		return
 	}
 	if string(preface) != http2.ClientPreface {
+		if c.struck.has(ALPNMismatch) {
+			c.refuseInHTTP2()
+			return
+		}
 		c.shut(finBecause(ProtocolError))
 		return
 	}

@@ -42,26 +42,33 @@ func (h *http2Conn) writeLoop() {
 		}
 		p = append(p[:0], h.out.Bytes()...)
 		h.out.Reset()
+		h.writing = true
 		h.mu.Unlock()
 
-		if _, err := nc.Write(p); err != nil {
+		_, err := nc.Write(p)
+		h.mu.Lock()
+		h.writing = false
+		if err == nil {
+			h.written += int64(len(p))
+		}
+		h.changed.Broadcast()
+		h.mu.Unlock()
+		if err != nil {
 			h.c.shut(ending{by: ByClient, reason: ClientReset})
 			return
 		}
-		h.mu.Lock()
-		h.written += int64(len(p))
-		h.changed.Broadcast()
-		h.mu.Unlock()
 	}
 }
 
 // awaitWritten waits until everything queued so far has been written, and is
-// false if the connection ended before or the writer is held.
+// false if the connection ended before or the writer is held. A write under way
+// decides for itself: a client that has all it wants may close before the writer
+// is back.
 func (h *http2Conn) awaitWritten() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	upTo := h.outEnd
-	for h.written < upTo && !h.dead && !h.held {
+	for h.written < upTo && (!h.dead || h.writing) && !h.held {
 		h.changed.Wait()
 	}
 	return h.written >= upTo

@@ -209,6 +209,9 @@ func (c *conn) idleFaultDue(r *rule, since time.Time) {
 	case Idle408:
 		writeAll(nc, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		c.shut(finByFault(k))
+	case IdleHalfClose:
+		c.halfClose(finByFault(k))
+		c.unclaim()
 	case IdleBytes:
 		writeAll(nc, r.fault.Value)
 		c.unclaim()

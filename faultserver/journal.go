@@ -100,8 +100,8 @@ type ConnRecord struct {
 	ClosedBy   ClosedBy
 	Reason     CloseReason
 	Fault      Kind          // that closed it
-	Faults     []Kind        // that struck its beginning or its PINGs, each once
 	Requests   int           // heads of requests read
+	Faults     []Kind        // that struck when it was accepted, at its beginning or at its PINGs, each once
 	IdleAge    time.Duration // how long it had been idle when it was closed; 0 if it was not
 }
 

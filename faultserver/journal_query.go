@@ -128,6 +128,9 @@ func (j *Journal) Summary() string {
 			end += ")"
 		}
 		ends[end]++
+		for _, k := range c.Faults {
+			struck[k]++
+		}
 	}
 	executed := 0
 	for _, r := range j.requests {

@@ -75,10 +75,11 @@ const (
 	// combines with any other kind.
 	Delay
 	// Status answers with Code and, if Value is set, Retry-After: Value,
-	// without running the handler.
+	// without running the handler. After in place of Value makes Retry-After
+	// the HTTP-date that lies so far ahead.
 	Status
 	// KeepAliveHeader sends Value as the Keep-Alive header, whatever the
-	// connection's true timeout is. HTTP/1.
+	// connection's true timeout is; several of them send as many. HTTP/1.
 	KeepAliveHeader
 	// SurplusBytes writes Value right behind a complete response. HTTP/1.
 	SurplusBytes
@@ -248,6 +249,147 @@ const (
 	// are served, and the connection is left open until After has passed and
 	// all have ended; 0: until the client closes it. Section 6.8.
 	GoAwayStay
+	// HTTP/1 and TLS: the request's way in.
+
+	// StallRequestBody stops reading the request's body after Bytes bytes and
+	// does not close: the client's writes stand still. After (plus up to
+	// Jitter) later the server reads on, and the handler, which did the reading,
+	// never knows. 0: it never reads on, and the connection stands until the
+	// server ends it, for a server that does not read cannot see its client
+	// leave; Executed then lets the handler do the reading. A body no longer
+	// than Bytes is never answered then either.
+	StallRequestBody
+	// EarlyAnswer answers with Code, such as 413, after Bytes bytes of the
+	// request's body, without the handler, and closes although the rest is
+	// still to come: with close(2), so that what still comes draws a RST, which
+	// may destroy the answer before the client has read it. After: the server
+	// sends its FIN and reads on for so long, as nginx and Apache do, and the
+	// answer is safe. Announced says Connection: close. HTTP/1.
+	EarlyAnswer
+	// ContinueLate keeps a client that sent Expect: 100-continue waiting for
+	// After (plus up to Jitter) from when the body is wanted; 0: the 100 never
+	// comes. A client that sends its body all the same is served.
+	ContinueLate
+	// InterimResponses sends Count responses with Code (a 1xx, not 101) before
+	// whatever else becomes of the request, After apart.
+	InterimResponses
+
+	// HTTP/1: where the body ends. These hold a response back until the handler
+	// has returned, however large, because they must know its length. Where a
+	// client that follows RFC 9112 could not take what was sent for a complete
+	// response, the journal does not call the request answered. Responses that
+	// cannot have a body are left alone.
+
+	// ContentLengthTooLong announces Bytes more (0: one more) than follow. The
+	// connection stays open. HTTP/1.
+	ContentLengthTooLong
+	// ContentLengthTooShort announces Bytes fewer (0: one fewer, and never less
+	// than none) than follow: the rest is surplus. HTTP/1.
+	ContentLengthTooShort
+	// ContentLengthValue sends Value as the Content-Length: "-1", "junk",
+	// "7, 7". HTTP/1.
+	ContentLengthValue
+	// DoubleContentLength sends a second Content-Length line with Value ("":
+	// the true length again) behind the true one. HTTP/1.
+	DoubleContentLength
+	// LengthAndChunked sends a chunked response with a Content-Length beside
+	// it, Value or the body's own. RFC 9112 section 6.3 lets chunked win, and
+	// calls it a possible attack. HTTP/1.
+	LengthAndChunked
+	// CloseDelimited sends the body with neither length nor chunks: it ends
+	// where the connection does, After later. Announced says Connection: close.
+	// With CloseInBody nobody can see that it was cut. HTTP/1.
+	CloseDelimited
+	// HTTP09Answer sends the body with no status line and no headers, and
+	// closes. HTTP/1.
+	HTTP09Answer
+
+	// BrokenChunk sends Bytes bytes of the body in chunks, then Value ("": "not
+	// a size", CR, LF) where the next chunk should begin, and closes. HTTP/1.
+	BrokenChunk
+	// RawAnswer sends Value in place of a response, whatever it is, and closes;
+	// Executed runs the handler first. HTTP/1.
+	RawAnswer
+	// RandomBytes is RawAnswer with Bytes bytes (0: 64) drawn from Config.Seed.
+	// HTTP/1.
+	RandomBytes
+	// StatusLine sends Value in place of the status line: "HTTP/1.1 abc",
+	// "ICY 200 OK". The rest of the response is in order. HTTP/1.
+	StatusLine
+
+	// HugeHeader adds a header X-Huge of Bytes bytes to the response.
+	HugeHeader
+	// ManyHeaders adds Count headers X-Many-1, X-Many-2, … to the response.
+	ManyHeaders
+	// SlowHeaders lets the response's head out at Rate bytes per second, in
+	// portions of Bytes (0: fifty a second, or single bytes). HTTP/1.
+	SlowHeaders
+	// SlowBody lets the response's body out at Rate bytes per second, in
+	// portions of Bytes (0: fifty a second, or single bytes). In a chunked
+	// response each is a chunk, on HTTP/2 a DATA frame.
+	SlowBody
+	// StallInBody sends the response's head and Bytes bytes of its body, and
+	// nothing more until After (plus up to Jitter) later; 0: until the client
+	// gives up. Of a body no longer than that the end is withheld, if it is not
+	// known from a Content-Length already.
+	StallInBody
+
+	// HalfClose sends a FIN after a complete response and reads on: what still
+	// comes is executed, and its answers go nowhere. The journal calls the
+	// connection closed from then on. After ends it altogether so long after
+	// the FIN (0: when the client closes). Announced says Connection: close.
+	// HTTP/1.
+	HalfClose
+	// IdleHalfClose is HalfClose on a connection that has been idle for After
+	// (plus up to Jitter), as Node's socket.end() on a timeout does it. HTTP/1.
+	IdleHalfClose
+
+	// NoCloseNotify makes whatever ends the connection after this request,
+	// another fault, a timeout or a drain, omit TLS's close_notify, so that the
+	// client cannot tell the end from a truncation. Only under TLS.
+	NoCloseNotify
+
+	// TLS: the handshake. These are judged when a connection is accepted, and
+	// only under TLS. Nth counts connections. Where the handshake fails for
+	// one, the journal names it as what ended the connection.
+
+	// TLSRefused answers the ClientHello with the fatal alert Code (RFC 8446
+	// section 6; 0: 40, handshake_failure) and closes.
+	TLSRefused
+	// TLSStalled lets the client wait for the ServerHello for After (plus up to
+	// Jitter); 0: until it gives up.
+	TLSStalled
+	// TLSCut closes after Bytes bytes (0: half of the first flight) of what the
+	// server has to say in the handshake.
+	TLSCut
+	// TLSPlaintext answers the ClientHello with Value in clear ("": a 400 in
+	// HTTP/1) and closes, as a port without TLS does.
+	TLSPlaintext
+	// CertificateWrongName shows a certificate for Value ("":
+	// wrong-name.invalid) in place of the server's. Like the other two it is
+	// signed by the certificate the server makes for itself: under a TLSConfig
+	// of your own the client finds an unknown authority too. And like them it
+	// makes the handshake a full one, for in a resumed session no certificate
+	// is shown.
+	CertificateWrongName
+	// CertificateExpired shows a certificate that has expired.
+	CertificateExpired
+	// CertificateUnknownAuthority shows a certificate that it signed itself.
+	CertificateUnknownAuthority
+	// ALPNRefused knows none of the protocols that the client offers, and says
+	// so with the alert no_application_protocol. A client that offers none is
+	// served.
+	ALPNRefused
+	// ALPNMissing does not answer the client's ALPN offer and speaks HTTP/1.1.
+	ALPNMissing
+	// ALPNMismatch agrees on HTTP/2 and speaks HTTP/1.1, or the other way
+	// round.
+	ALPNMismatch
+	// ResumptionRefused ends the handshake with the alert handshake_failure if
+	// the client offers to resume a session. Others are served.
+	ResumptionRefused
+	// ResumptionForgotten knows no session: every handshake is a full one.
+	ResumptionForgotten
 
 	kindEnd
 )
@@ -261,6 +403,7 @@ const (
 	atIdle                   // a connection has been idle for a time
 	atPing                   // an HTTP/2 PING arrived
 	atPreface                // an HTTP/2 connection has begun
+	atAccept                 // a connection was accepted
 	stageCount
 )
 
@@ -285,6 +428,7 @@ const (
 	pCode
 	pExecuted
 	pAnnounced
+	pRate
 	pCount
 )
 
@@ -320,7 +464,7 @@ var kindSpecs = [kindEnd]kindSpec{
 	CloseAfterAge:      {"close-after-age", atRequest, onBoth, pAfter | pAnnounced, pAfter},
 	NeverAnswer:        {"never-answer", atRequest, onBoth, 0, 0},
 	Delay:              {"delay", atRequest, onBoth, pAfter | pJitter, pAfter},
-	Status:             {"status", atRequest, onBoth, pCode | pValue, pCode},
+	Status:             {"status", atRequest, onBoth, pCode | pValue | pAfter, pCode},
 	KeepAliveHeader:    {"keep-alive-header", atRequest, onHTTP1, pValue, pValue},
 	SurplusBytes:       {"surplus-bytes", atRequest, onHTTP1, pValue, pValue},
 
@@ -365,6 +509,47 @@ var kindSpecs = [kindEnd]kindSpec{
 	GoAwayTwice:            {"goaway-twice", atRequest, onHTTP2, pAfter | pCode | pValue, 0},
 	GoAwayAhead:            {"goaway-ahead", atRequest, onHTTP2, pCount | pCode | pValue, 0},
 	GoAwayStay:             {"goaway-stay", atRequest, onHTTP2, pAfter | pCode | pValue, 0},
+	// HTTP/1 and TLS.
+	StallRequestBody: {"stall-request-body", atRequest, onBoth, pBytes | pAfter | pJitter | pExecuted, 0},
+	EarlyAnswer:      {"early-answer", atRequest, onHTTP1, pCode | pBytes | pAfter | pAnnounced, pCode},
+	ContinueLate:     {"continue-late", atRequest, onBoth, pAfter | pJitter, 0},
+	InterimResponses: {"interim-responses", atRequest, onBoth, pCount | pCode | pAfter, pCount | pCode},
+
+	ContentLengthTooLong:  {"content-length-too-long", atRequest, onHTTP1, pBytes, 0},
+	ContentLengthTooShort: {"content-length-too-short", atRequest, onHTTP1, pBytes, 0},
+	ContentLengthValue:    {"content-length-value", atRequest, onHTTP1, pValue, pValue},
+	DoubleContentLength:   {"double-content-length", atRequest, onHTTP1, pValue, 0},
+	LengthAndChunked:      {"length-and-chunked", atRequest, onHTTP1, pValue, 0},
+	CloseDelimited:        {"close-delimited", atRequest, onHTTP1, pAfter | pAnnounced, 0},
+	HTTP09Answer:          {"http09-answer", atRequest, onHTTP1, 0, 0},
+
+	BrokenChunk: {"broken-chunk", atRequest, onHTTP1, pBytes | pValue, 0},
+	RawAnswer:   {"raw-answer", atRequest, onHTTP1, pValue | pExecuted, pValue},
+	RandomBytes: {"random-bytes", atRequest, onHTTP1, pBytes | pExecuted, 0},
+	StatusLine:  {"status-line", atRequest, onHTTP1, pValue, pValue},
+
+	HugeHeader:  {"huge-header", atRequest, onBoth, pBytes, pBytes},
+	ManyHeaders: {"many-headers", atRequest, onBoth, pCount, pCount},
+	SlowHeaders: {"slow-headers", atRequest, onHTTP1, pRate | pBytes, pRate},
+	SlowBody:    {"slow-body", atRequest, onBoth, pRate | pBytes, pRate},
+	StallInBody: {"stall-in-body", atRequest, onBoth, pBytes | pAfter | pJitter, 0},
+
+	HalfClose:     {"half-close", atRequest, onHTTP1, pAfter | pAnnounced, 0},
+	IdleHalfClose: {"idle-half-close", atIdle, onHTTP1, pAfter | pJitter, pAfter},
+
+	NoCloseNotify:               {"no-close-notify", atRequest, onBoth, 0, 0},
+	TLSRefused:                  {"tls-refused", atAccept, onBoth, pCode, 0},
+	TLSStalled:                  {"tls-stalled", atAccept, onBoth, pAfter | pJitter, 0},
+	TLSCut:                      {"tls-cut", atAccept, onBoth, pBytes, 0},
+	TLSPlaintext:                {"tls-plaintext", atAccept, onBoth, pValue, 0},
+	CertificateWrongName:        {"certificate-wrong-name", atAccept, onBoth, pValue, 0},
+	CertificateExpired:          {"certificate-expired", atAccept, onBoth, 0, 0},
+	CertificateUnknownAuthority: {"certificate-unknown-authority", atAccept, onBoth, 0, 0},
+	ALPNRefused:                 {"alpn-refused", atAccept, onBoth, 0, 0},
+	ALPNMissing:                 {"alpn-missing", atAccept, onBoth, 0, 0},
+	ALPNMismatch:                {"alpn-mismatch", atAccept, onBoth, 0, 0},
+	ResumptionRefused:           {"resumption-refused", atAccept, onBoth, 0, 0},
+	ResumptionForgotten:         {"resumption-forgotten", atAccept, onBoth, 0, 0},
 }
 
 // Kinds returns every kind, in the order of the constants.

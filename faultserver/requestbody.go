@@ -19,17 +19,18 @@ type requestBody struct {
 	n       int64
 	hash    uint64
 	left    int64 // until the cut; negative: no cut
+	stall   int64 // until the stall; negative: no stall, or no more
 	ended   bool  // io.EOF was seen
 	sealed  bool  // the journal knows the final count
 	readErr error
 }
 
 func newRequestBody(x *exchange, src io.ReadCloser) *requestBody {
-	return &requestBody{x: x, src: src, none: src == http.NoBody, hash: bodyHashSeed, left: -1}
+	return &requestBody{x: x, src: src, none: src == http.NoBody, hash: bodyHashSeed, left: -1, stall: -1}
 }
 
 // onFirstRead makes the first Read call ask.
-func (b *requestBody) onFirstRead(ask func()) { b.ask = ask }
+func (b *requestBody) onFirstRead(ask func()) { b.ask = b.x.asking(ask) }
 
 // cutAfter makes reads fail after n more bytes.
 func (b *requestBody) cutAfter(n int64) { b.left = n }
@@ -48,6 +49,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	b.mu.Lock()
+	b.stallLocked()
 	if b.readErr == nil && b.left == 0 {
 		b.readErr = io.ErrUnexpectedEOF
 	}
@@ -59,6 +61,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.ask = nil
 	if b.left > 0 && int64(len(p)) > b.left {
 		p = p[:b.left]
+	}
+	if b.stall > 0 && int64(len(p)) > b.stall {
+		p = p[:b.stall]
 	}
 	b.mu.Unlock()
 
@@ -72,6 +77,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.n += int64(n)
 	if b.left > 0 {
 		b.left -= int64(n)
+	}
+	if b.stall > 0 {
+		b.stall -= int64(n)
 	}
 	if b.x.row.KeyDerived {
 		b.hash = hashMore(b.hash, p[:n])

@@ -68,10 +68,11 @@ type response struct {
 	written  int64 // of the body, by the handler
 	err      error // the first of the wire's; nothing is sent after
 	hijacked bool
+	hold     bool // nothing is sent before the handler has returned
 }
 
 func newResponse(x *exchange) *response {
-	return &response{x: x, wire: x.wire, header: make(http.Header), declared: -1}
+	return &response{x: x, wire: x.paced(), header: make(http.Header), declared: -1, hold: x.plan.holds()}
 }
 
 func (w *response) Header() http.Header { return w.header }
@@ -134,7 +135,7 @@ func (w *response) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	w.written += int64(len(p))
-	if len(w.buf)+len(p) <= bufferedBody && !w.sentHead {
+	if (w.hold || len(w.buf)+len(p) <= bufferedBody) && !w.sentHead {
 		w.buf = append(w.buf, p...)
 		return len(p), nil
 	}
@@ -161,6 +162,7 @@ func (w *response) sendHead(length int64, end bool) {
 	if _, typed := w.snapshot["Content-Type"]; !typed && len(w.buf) > 0 && w.snapshot.Get("Content-Encoding") == "" {
 		w.snapshot.Set("Content-Type", http.DetectContentType(w.buf))
 	}
+	w.x.plan.swell(w.snapshot)
 	w.err = w.wire.head(w.status, w.snapshot, length, end)
 	if w.isHEAD() || end {
 		w.buf = nil
@@ -187,6 +189,9 @@ func (w *response) FlushError() error {
 		return http.ErrHijacked
 	}
 	w.WriteHeader(http.StatusOK)
+	if w.hold {
+		return nil
+	}
 	w.sendHead(-1, false)
 	w.sendBody(nil, false)
 	if w.err == nil {

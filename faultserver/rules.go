@@ -42,6 +42,7 @@ type event struct {
 	idle      time.Duration // before this request
 	age       time.Duration // of the connection
 	pings     int           // of the connection, with this one
+	tls       bool
 }
 
 // plan is what strikes one request.
@@ -141,6 +142,7 @@ func (r *rule) fits(e event) bool {
 	f := &r.fault
 	switch {
 	case f.Kind.spec().protos&e.proto == 0,
+		f.Kind.onlyUnderTLS() && !e.tls,
 		f.NthOnConn > 0 && f.NthOnConn != e.nthOnConn,
 		f.ReusedOnly && e.nthOnConn < 2,
 		f.IdleAtLeast > 0 && e.at != atIdle && e.idle < f.IdleAtLeast:
