@@ -73,6 +73,24 @@ type Config struct {
 	// Seed feeds the draws of Fault.Probability and Fault.Jitter. Equal seeds
 	// give equal draws; which request gets which depends on their order.
 	Seed uint64
+
+	// Control serves the control endpoint, see Server.ControlHandler, on this
+	// listener, which must be on a loopback address; the server closes it in
+	// Close. nil: none.
+	Control net.Listener
+	// ControlRemote lets the control endpoint be reached from other machines
+	// and under any Host header. Whoever reaches it can do to the server
+	// whatever a test can.
+	ControlRemote bool
+
+	// HeaderFaults lets requests carry faults for themselves in the header
+	// [FaultHeader]. Off: the header is passed on to the handler.
+	HeaderFaults bool
+
+	// Scenario is played from the start: its server settings fill the fields
+	// that are zero here, and its first phase is in force before the first
+	// connection. Server.Phase tells where it is. nil: none.
+	Scenario *Scenario
 }
 
 const defaultMaxStreams = 250
@@ -115,6 +133,16 @@ func (cfg *Config) validate() error {
 			bad("Config.Faults[%d]: %w", i, err)
 		}
 	}
+	if cfg.Control != nil {
+		if err := controlListener(cfg.Control, cfg.ControlRemote); err != nil {
+			bad("Config.Control: %w", err)
+		}
+	}
+	if cfg.Scenario != nil {
+		if err := cfg.Scenario.Validate(); err != nil {
+			bad("Config.Scenario: %w", err)
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -129,6 +157,9 @@ type settings struct {
 	http2      bool // by ALPN or by prior knowledge
 	tls        *tls.Config
 	dial       func(ctx context.Context, network, address string) (net.Conn, error)
+
+	headerFaults  bool
+	controlRemote bool
 }
 
 func (cfg *Config) settings() (settings, error) {
@@ -155,6 +186,7 @@ func (cfg *Config) settings() (settings, error) {
 		handler: cfg.Handler, character: p, keepAlive: cfg.KeepAlive,
 		maxStreams: cfg.MaxConcurrentStreams, http1: true, http2: cfg.TLS, dial: cfg.DialContext,
 	}
+	set.headerFaults, set.controlRemote = cfg.HeaderFaults, cfg.ControlRemote
 	if set.handler == nil {
 		set.handler = Echo
 	}

@@ -37,6 +37,19 @@
 // asks for another connection, ResetStream with Code 13 (HTTP_1_1_REQUIRED) for
 // another protocol.
 //
+// # Ways to drive it
+//
+// All four say the same things in the same words, and a mistake in any is an
+// error with its place before a fault can fail to strike:
+//
+//   - Go: Config.Faults, Server.Inject, Server.SetFaults,
+//   - a [Scenario] in YAML: phases with the faults in force during each and what
+//     is done to the server when it begins; Config.Scenario, Server.Play,
+//   - the control endpoint, on a listener of its own: Config.Control,
+//   - a request header, for its own request: Config.HeaderFaults, [FaultHeader].
+//
+// Command faultserver is the server as a program.
+//
 // # Personalities
 //
 // Config.Personality makes the server treat idle connections as a well-known

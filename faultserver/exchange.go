@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type exchange struct {
 	wire    wire
 	w       *response
 	cancel  context.CancelFunc
+
+	badHeader error       // a FaultHeader that cannot be read
+	running   atomic.Bool // run has been called
 }
 
 // newExchange enters a request in the journal, once its head has been read, and
@@ -26,10 +30,14 @@ type exchange struct {
 func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exchange {
 	now := time.Now()
 	x := &exchange{c: c, nth: nth}
-	x.plan = c.srv.rules.judge(event{
+	ended := c.srv.play.request(c.srv)
+	e := event{
 		at: atRequest, proto: c.proto, request: r, nthOnConn: nth, idle: idleFor, age: now.Sub(c.opened),
 		tls: r.TLS != nil,
-	})
+	}
+	if x.plan, x.badHeader = c.takeHeaderFaults(e); x.badHeader == nil {
+		x.plan = append(x.plan, c.srv.rules.judge(e)...)
+	}
 	rec := RequestRecord{
 		Method: r.Method, Path: r.URL.Path, Conn: c.id, NthOnConn: nth, Proto: r.Proto, Time: now, IdleBefore: idleFor,
 	}
@@ -39,7 +47,15 @@ func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exch
 	x.row = c.srv.journal.head(c.row, rec, r)
 
 	ctx, cancel := context.WithCancel(c.ctx)
-	x.cancel = cancel
+	x.cancel = func() {
+		cancel()
+		if !x.running.Load() { // it never will be, or says itself when it ends
+			c.srv.journal.ended(x.row)
+		}
+		if ended != nil {
+			ended()
+		}
+	}
 	x.request = r.WithContext(ctx)
 	x.body = newRequestBody(x, r.Body)
 	x.request.Body = x.body
@@ -55,6 +71,11 @@ func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exch
 // false if the exchange has ended the connection or the stream: nothing more is
 // to be written then.
 func (x *exchange) run() bool {
+	x.running.Store(true)
+	defer x.c.srv.journal.ended(x.row)
+	if x.badHeader != nil {
+		return x.refuseHeader()
+	}
 	if f, ok := x.plan.get(Delay); ok && !x.pause(x.c.srv.rules.delay(f)) {
 		return false
 	}

@@ -83,12 +83,15 @@ const refusedStream = 7
 // Validate reports every mistake, each with its field's name. Parameters that
 // the kind does not read must be zero: they would be a misunderstanding.
 func (f Fault) Validate() error {
+	if f.Kind == 0 {
+		return &fieldError{"Kind", "is missing", nil}
+	}
 	if !f.Kind.valid() {
-		return fmt.Errorf("Kind: %v is not a kind of fault", f.Kind)
+		return &fieldError{"Kind", "%v is not a kind of fault", []any{f.Kind}}
 	}
 	var errs []error
 	bad := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+		errs = append(errs, &fieldError{field, format, args})
 	}
 	spec := f.Kind.spec()
 
@@ -121,9 +124,9 @@ func (f Fault) Validate() error {
 	} {
 		switch {
 		case p.set && spec.uses&p.bit == 0:
-			bad(p.field, "%v does not use it", f.Kind)
+			bad(p.field, notUsed, f.Kind)
 		case !p.set && spec.needs&p.bit != 0:
-			bad(p.field, "%v needs it", f.Kind)
+			bad(p.field, isNeeded, f.Kind)
 		}
 	}
 	f.validateWhom(bad)
@@ -131,6 +134,7 @@ func (f Fault) Validate() error {
 	f.validateFrames(bad)
 	f.validateContent(bad)
 	f.validateAccept(bad)
+	f.validateTogether(bad)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("fault %v: %w", f.Kind, err)
 	}
@@ -140,7 +144,7 @@ func (f Fault) Validate() error {
 func (f Fault) validateWhom(bad func(string, string, ...any)) {
 	at := f.Kind.spec().at
 	if at == atIdle && f.IdleAtLeast != 0 {
-		bad("IdleAtLeast", "%v takes its idle time from After", f.Kind)
+		bad("IdleAtLeast", "%v takes its idle time from %v", f.Kind, fieldName("After"))
 	}
 	if at == atPreface {
 		f.validatePreface(bad)

@@ -20,6 +20,7 @@ type Journal struct {
 	conns    []*connRow
 	requests []*requestRow
 	panics   []string
+	lastID   int64         // of the requests
 	changed  chan struct{} // closed at the next change; nil while nobody waits
 }
 
@@ -108,6 +109,8 @@ type ConnRecord struct {
 // RequestRecord is one request, as one connection saw it. A client's second
 // attempt is a second record with the same key.
 type RequestRecord struct {
+	ID int64 // counted from 1 in the order in which their heads were read
+
 	// Key identifies the request across attempts: its Idempotency-Key header,
 	// else X-Fault-Key, else "METHOD target hash", with the target as sent and
 	// a hash of as much of the body as was read.
@@ -121,6 +124,7 @@ type RequestRecord struct {
 	NthOnConn    int   // counted from 1
 	Proto        string
 	Time         time.Time     // its head was read
+	Ended        time.Time     // it was answered or lost; zero while it runs
 	IdleBefore   time.Duration // of the connection
 	BodyBytes    int64         // read
 	BodyComplete bool          // to the end
@@ -185,6 +189,8 @@ func (j *Journal) head(c *connRow, rec RequestRecord, r *http.Request) *requestR
 	}
 	j.change(func() {
 		c.Requests++
+		j.lastID++
+		row.ID = j.lastID
 		j.requests = append(j.requests, row)
 	})
 	return row
@@ -229,6 +235,12 @@ func (j *Journal) answered(row *requestRow, ok bool) {
 			row.Phase = PhaseHeaders
 		}
 	})
+}
+
+// ended is called when nothing more happens to the request.
+func (j *Journal) ended(row *requestRow) {
+	now := time.Now()
+	j.change(func() { row.Ended = now })
 }
 
 func (j *Journal) panicked(row *requestRow, value any) {

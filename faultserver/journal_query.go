@@ -63,35 +63,6 @@ func (j *Journal) ExecutedTwice(methods ...string) []string {
 	return slices.Sorted(maps.Keys(times))
 }
 
-// AssertNoneExecutedTwice fails the test if ExecutedTwice finds a key, and
-// shows every attempt of the first ones.
-func (j *Journal) AssertNoneExecutedTwice(t TB, methods ...string) {
-	t.Helper()
-	twice := j.ExecutedTwice(methods...)
-	if len(twice) == 0 {
-		return
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "faultserver: %d requests were executed more than once:", len(twice))
-	for i, key := range twice {
-		if i == 5 {
-			b.WriteString("\n  ...")
-			break
-		}
-		fmt.Fprintf(&b, "\n  key %q:", key)
-		for _, r := range j.Requests() {
-			if r.Key == key {
-				fmt.Fprintf(&b, "\n    %s %s on connection %d, request %d of it: %v, faults %v",
-					r.Method, r.Path, r.Conn, r.NthOnConn, r.Phase, r.Faults)
-			}
-		}
-	}
-	for _, w := range j.Warnings() {
-		fmt.Fprintf(&b, "\n  note: %s", w)
-	}
-	t.Errorf("%s", b.String())
-}
-
 // Warnings returns what makes the journal's counts less certain than they look,
 // and the handler's panics.
 func (j *Journal) Warnings() []string {

@@ -1,10 +1,6 @@
 package faultserver
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "fmt"
 
 // Kind says what a [Fault] does. Its name in text, in scenarios and in the
 // journal is the kebab-case form that String returns.
@@ -591,8 +587,7 @@ func ParseKind(name string) (Kind, error) {
 	for _, k := range Kinds() {
 		names = append(names, k.String())
 	}
-	slices.Sort(names)
-	return 0, fmt.Errorf("unknown kind of fault %q; known: %s", name, strings.Join(names, ", "))
+	return 0, unknownName("kind of fault", name, names)
 }
 
 // MarshalText returns the kind's name.

@@ -82,6 +82,9 @@ func (s *Server) Close() error {
 	if first {
 		close(s.stop)
 		err = s.ln.Close()
+		if s.control != nil {
+			s.control.Close()
+		}
 		for _, c := range s.snapshot() {
 			c.shut(ending{how: closeFIN, by: ServerFIN, reason: ServerClosed})
 			c.raw.Close()

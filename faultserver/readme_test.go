@@ -60,12 +60,12 @@ func faultTable(t *testing.T) string {
 	for _, k := range Kinds() {
 		doc, ok := docs[strings.ReplaceAll(k.String(), "-", "")]
 		require.True(t, ok, "%v: no constant with a doc comment was found", k)
-		fmt.Fprintf(&b, "| `%v` | %s | %s | %s |\n", k, protocolNames(k.spec().protos), parameters(k), doc)
+		fmt.Fprintf(&b, "| `%v` | %s | %s | %s |\n", k, protocolColumn(k.spec().protos), parameters(k), doc)
 	}
 	return b.String()
 }
 
-func protocolNames(p protoSet) string {
+func protocolColumn(p protoSet) string {
 	switch p {
 	case onHTTP1:
 		return "HTTP/1"

@@ -11,8 +11,9 @@ import (
 // rule is an injected fault and what it has done so far.
 type rule struct {
 	fault   Fault
-	seen    int // events that fitted, for Nth
-	struck  int // for Times
+	id      int64 // counted from 1
+	seen    int   // events that fitted, for Nth
+	struck  int   // for Times
 	removed bool
 }
 
@@ -24,9 +25,10 @@ type rules struct {
 	// without faults of that stage, never takes the lock.
 	armed [stageCount]atomic.Int32
 
-	mu   sync.Mutex // guards what follows; held only for comparisons
-	list []*rule
-	rng  *rand.Rand
+	mu     sync.Mutex // guards what follows; held only for comparisons
+	list   []*rule
+	lastID int64
+	rng    *rand.Rand
 }
 
 func newRules(seed uint64) *rules {
@@ -68,6 +70,8 @@ func (p plan) has(k Kind) bool {
 func (rs *rules) add(f Fault) *rule {
 	r := &rule{fault: f}
 	rs.mu.Lock()
+	rs.lastID++
+	r.id = rs.lastID
 	rs.list = append(rs.list, r)
 	rs.mu.Unlock()
 	rs.count(f.Kind, 1)

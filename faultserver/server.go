@@ -27,6 +27,8 @@ type TB interface {
 type Server struct {
 	// URL is the server's base, http://127.0.0.1:port or https://….
 	URL string
+	// ControlURL is the control endpoint's base; "" without Config.Control.
+	ControlURL string
 
 	set     settings
 	ln      net.Listener
@@ -34,6 +36,10 @@ type Server struct {
 	rules   *rules
 	journal *Journal
 	wg      sync.WaitGroup // every goroutine
+	play    player
+	control *http.Server // nil without Config.Control
+
+	configured, runs ScenarioServer // by Config alone, and with its Scenario
 
 	clientOnce sync.Once
 	client     *http.Client
@@ -63,6 +69,8 @@ func Start(t TB, cfg Config) *Server {
 // New starts a server. Its error names every mistake in the configuration by
 // its field; nothing listens then.
 func New(cfg Config) (*Server, error) {
+	configured := settingsOf(&cfg)
+	cfg.Scenario.configure(&cfg)
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -85,12 +93,23 @@ func New(cfg Config) (*Server, error) {
 		conns:      make(map[*conn]struct{}),
 		generation: 1,
 		stop:       make(chan struct{}),
+		configured: configured,
+		runs:       settingsOf(&cfg),
 	}
 	if set.tls != nil {
 		s.URL = "https://" + ln.Addr().String()
 	}
 	for _, f := range cfg.Faults {
 		s.rules.add(f)
+	}
+	if cfg.Scenario != nil {
+		if err := s.playInBackground(cfg.Scenario); err != nil { // it was validated, and fits its own settings
+			ln.Close()
+			return nil, fmt.Errorf("faultserver: %w", err)
+		}
+	}
+	if cfg.Control != nil {
+		s.serveControl(cfg.Control)
 	}
 	s.wg.Go(s.accept)
 	return s, nil
@@ -188,6 +207,7 @@ func (s *Server) accept() {
 			nc.Close()
 			return
 		}
+		s.play.connection(s)
 		s.wg.Go(c.serve)
 	}
 }

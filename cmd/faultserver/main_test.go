@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+// mistaken runs the command with a command line that is wrong, and returns what
+// it says.
+func mistaken(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	require.Equal(t, exitUsage, run(args, nil, &out, &errs, false), "%s", &errs)
+	require.Empty(t, out.String())
+	return errs.String()
+}
+
+func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		return file
+	}
+	endless := write("endless.yaml", "name: endless\nphases:\n  - name: a\n  - name: b\n")
+	broken := write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-fault", "fin-after-requst"}, `-fault:1:1: kind: unknown kind of fault "fin-after-requst"; did you mean fin-after-request?`},
+		{[]string{"-fault", "silent-close reuse_only"}, `-fault:1:14: reuse_only: unknown field "reuse_only"; did you mean reused_only?`},
+		{[]string{"-fault", "silent-close nth_on_conn=1 reused_only"}, `-fault:1:28: reused_only: contradicts nth_on_conn 1`},
+		{[]string{"-fault", "silent-close nth=3 times=2"}, `-fault:1:26: times: 2 contradicts nth 3, which strikes once`},
+		{[]string{"-fault", "silent-close", "-fault", "delay"}, `-fault (no. 2):1:1: after: delay needs it`},
+		{[]string{"-scenario", endless}, endless + `:3:5: phases[0]: never ends, so that "b" never begins: give it a duration or until`},
+		{[]string{"-scenario", filepath.Join(dir, "missing.yaml")}, "missing.yaml: no such file"},
+		{[]string{"-scenario", "uvicorn"}, `-scenario: unknown scenario "uvicorn"; did you mean uvicorn-five-seconds?`},
+		{[]string{"-cert", broken, "-key", broken}, "-cert " + broken + ", -key " + broken + ": "},
+		{[]string{"-cert", filepath.Join(dir, "missing.pem"), "-key", broken}, "missing.pem: no such file"},
+		{[]string{"-cert", broken}, "-cert: needs -key"},
+		{[]string{"-key", broken}, "-key: needs -cert"},
+		{[]string{"-personality", "iis6"}, `-personality: unknown server "iis6"`},
+		{[]string{"-time-scale", "-1"}, "-time-scale: -1 is not a factor above 0"},
+		{[]string{"-protocols", "http2"}, "-protocols: HTTP2 needs TLS"},
+		{[]string{"-protocols", "spdy"}, `-protocols: unknown protocol "spdy"`},
+		{[]string{"-handler", "ecko"}, `-handler: "ecko" is neither echo nor proxy:URL`},
+		{[]string{"-handler", "proxy:127.0.0.1:9000"}, "-handler: "},
+		{[]string{"-handler", "proxy:ftp://a"}, `-handler: "ftp://a" is not a URL such as http://127.0.0.1:9000`},
+		{[]string{"-listen", "8080"}, "-listen: address 8080: missing port in address"},
+		{[]string{"-control", "0.0.0.0:1"}, "-control: 0.0.0.0:1 can be reached from other machines"},
+		{[]string{"serve"}, `"serve" is not a flag`},
+		{[]string{"-seed", "x"}, "invalid value"},
+	} {
+		require.Contains(t, mistaken(t, test.args...), test.want)
+	}
+	all := mistaken(t, "-fault", "x", "-personality", "y", "-handler", "z")
+	for _, flag := range []string{"-fault", "-personality", "-handler"} {
+		require.Contains(t, all, flag+":")
+	}
+}
+
+func TestAJournalThatCannotBeCreatedIsSaidBeforeAnythingListens(t *testing.T) {
+	var out, errs bytes.Buffer
+	file := filepath.Join(t.TempDir(), "missing", "journal")
+	require.Equal(t, exitFailed, run([]string{"-listen", "127.0.0.1:0", "-journal", file}, nil, &out, &errs, false))
+	require.Empty(t, out.String())
+	require.Contains(t, errs.String(), "-journal: open")
+}
+
+func TestListAndHelpTellWhatThereIs(t *testing.T) {
+	var out, errs bytes.Buffer
+	require.Equal(t, exitFine, run([]string{"-list"}, nil, &out, &errs, false))
+	for _, want := range []string{"uvicorn-five-seconds", "A pooling client in front of a Python service.", "close-on-reuse\n", "nginx", "restart", " code [after value]\n", " after [jitter]\n"} {
+		require.Contains(t, out.String(), want)
+	}
+	require.Equal(t, exitFine, run([]string{"-help"}, nil, &out, &errs, false))
+	for _, want := range []string{"proxy:http://", "-drain-timeout", "X-Fault"} {
+		require.Contains(t, errs.String(), want)
+	}
+}
+
+func TestTheExamplesOfTheHelpAreRight(t *testing.T) {
+	examples := 0
+	for line := range strings.SplitSeq(usage, "\n") {
+		line, ok := strings.CutPrefix(line, "  "+commandName+" ")
+		if !ok {
+			continue
+		}
+		var errs bytes.Buffer
+		_, err := parseOptions(shellWords(line), &errs)
+		require.NoError(t, err, line)
+		examples++
+	}
+	require.Equal(t, 6, examples)
+}
+
+// shellWords splits at spaces outside single quotes.
+func shellWords(line string) []string {
+	var words []string
+	for i, part := range strings.Split(line, "'") {
+		if i%2 == 1 {
+			words = append(words, part)
+			continue
+		}
+		words = append(words, strings.Fields(part)...)
+	}
+	return words
+}
+
+// screen is a terminal that can be read while it is written.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	seen chan struct{}
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.seen <- struct{}{}:
+	default:
+	}
+	return s.text.Write(p)
+}
+
+func TestATerminalShowsOneLineThatIsRenewed(t *testing.T) {
+	sc, err := faultserver.LoadScenario("uvicorn-five-seconds")
+	require.NoError(t, err)
+	s := faultserver.Start(t, faultserver.Config{Scenario: sc, Faults: []faultserver.Fault{{Kind: faultserver.Status, Code: 503}}})
+	resp, err := s.Client().Get(s.URL)
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, resp.Body) // or the client gives the connection up
+	require.NoError(t, err)
+	resp.Body.Close()
+	w := &screen{seen: make(chan struct{})}
+	stop := showStatus(w, true, s)
+	for range 2 {
+		select {
+		case <-w.seen:
+		case <-time.After(10 * time.Second):
+			t.Fatal("no status line")
+		}
+	}
+	stop()
+	require.Contains(t, w.text.String(),
+		"\r\x1b[Kconnections 1 (1 open)  requests 1  faults 1  phase 1/2 quick-succession")
+	require.True(t, strings.HasSuffix(w.text.String(), "\r\x1b[K"), "the line is gone at the end")
+}

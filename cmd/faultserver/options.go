@@ -1,0 +1,206 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+// options are the command line.
+type options struct {
+	config       faultserver.Config
+	listen       string
+	control      string
+	journal      string
+	drainTimeout time.Duration
+	list         bool
+}
+
+const usage = `An HTTP server that misbehaves on purpose.
+
+  faultserver -personality uvicorn -listen 127.0.0.1:8080
+        closes idle connections after 5 s, as uvicorn does
+  faultserver -fault 'fin-after-request executed nth=3 method=POST'
+        executes the third POST and loses its answer
+  faultserver -fault 'status code=503 times=2' -fault 'delay after=200ms jitter=50ms'
+        fails two requests, then serves slowly
+  faultserver -handler proxy:http://127.0.0.1:9000 -control 127.0.0.1:8081
+        stands before a server of yours; then
+        curl -H 'Content-Type: text/plain' -d 'rst-after-request times=1' http://127.0.0.1:8081/faults
+  faultserver -scenario uvicorn-five-seconds -time-scale 10
+        re-enacts an incident, ten times as fast
+  faultserver -header-faults
+        lets requests ask: curl -H 'X-Fault: status code=503' http://127.0.0.1:8080/
+
+A fault is a kind, selectors and parameters, named as in scenarios; -list shows
+all kinds. SIGTERM or Ctrl-C drains and prints a summary; a second one ends at
+once.
+
+`
+
+func parseOptions(args []string, stderr io.Writer) (*options, error) {
+	opt := &options{}
+	cfg := &opt.config
+	var scenario, handler, protocols, cert, key string
+	var faults []string
+	fs := flag.NewFlagSet(commandName, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		fs.PrintDefaults()
+	}
+	fs.StringVar(&opt.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	fs.StringVar(&cfg.Personality, "personality", "", "`name` of the server to be like, see -list")
+	fs.Float64Var(&cfg.TimeScale, "time-scale", 0, "`factor` by which the personality's, and a scenario's, times pass faster")
+	fs.StringVar(&scenario, "scenario", "", "`name` of an embedded scenario, see -list, or a file that ends in .yaml or .json")
+	fs.StringVar(&handler, "handler", "echo", "what answers: echo or proxy:`URL`")
+	fs.BoolVar(&cfg.TLS, "tls", false, "serve TLS, with a certificate made for localhost unless -cert is given")
+	fs.StringVar(&cert, "cert", "", "PEM `file` with the certificate chain; needs -key")
+	fs.StringVar(&key, "key", "", "PEM `file` with the private key; needs -cert")
+	fs.StringVar(&protocols, "protocols", "", "comma-separated: http1, http2 (under TLS), h2c (without)")
+	fs.StringVar(&opt.control, "control", "", "`address` of the control endpoint; none without it")
+	fs.BoolVar(&cfg.ControlRemote, "control-remote", false, "let other machines use the control endpoint")
+	fs.BoolVar(&cfg.HeaderFaults, "header-faults", false, "let requests carry faults for themselves in X-Fault")
+	fs.Func("fault", "`fault` in force from the start, such as 'status code=503 times=2'; may be repeated", func(text string) error {
+		faults = append(faults, text)
+		return nil
+	})
+	fs.Uint64Var(&cfg.Seed, "seed", 0, "`number` that decides probabilities and jitter")
+	fs.StringVar(&opt.journal, "journal", "", "`file` to write the journal to, as JSON lines, at the end")
+	fs.DurationVar(&opt.drainTimeout, "drain-timeout", 30*time.Second, "how long to drain at most")
+	fs.BoolVar(&opt.list, "list", false, "print personalities, scenarios and faults, and end")
+	if err := fs.Parse(args); err != nil {
+		return nil, silence(err)
+	}
+	if opt.list {
+		return opt, nil
+	}
+
+	var errs []error
+	note := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if fs.NArg() > 0 {
+		note(fmt.Errorf("%q is not a flag", fs.Arg(0)))
+	}
+	var err error
+	cfg.Handler, err = parseHandler(handler)
+	note(err)
+	for i, text := range faults {
+		parsed, err := faultserver.ParseFaults(text)
+		for _, e := range faultserver.ParseErrors(err) {
+			e.File = "-fault"
+			if len(faults) > 1 {
+				e.File = fmt.Sprintf("-fault (no. %d)", i+1)
+			}
+		}
+		note(err)
+		cfg.Faults = append(cfg.Faults, parsed...)
+	}
+	cfg.Protocols, err = parseProtocols(protocols)
+	note(err)
+	if scenario != "" {
+		cfg.Scenario, err = faultserver.LoadScenario(scenario)
+		note(inFlags(err))
+	}
+	note(loadCertificate(cfg, cert, key))
+	note(checkAddress("-listen", opt.listen))
+	if opt.control != "" {
+		note(checkAddress("-control", opt.control))
+		if !isLoopback(opt.control) && !cfg.ControlRemote {
+			note(fmt.Errorf("-control: %s can be reached from other machines: use 127.0.0.1, or add -control-remote", opt.control))
+		}
+	}
+	note(inFlags(cfg.Validate()))
+	return opt, errors.Join(errs...)
+}
+
+// silence keeps a flag's mistake, which package flag has printed with the whole
+// usage, from being printed again.
+func silence(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return fmt.Errorf("%w (see above)", err)
+}
+
+// flagNames say which flag a field of Config stands for.
+var flagNames = strings.NewReplacer(
+	"faultserver: Config.Personality:", "-personality:",
+	"faultserver: Config.TimeScale:", "-time-scale:",
+	"faultserver: Config.Protocols:", "-protocols:",
+	"faultserver: Config.Scenario:", "-scenario:",
+	"faultserver: Config.Faults", "-fault",
+	"faultserver: unknown scenario", "-scenario: unknown scenario",
+	"faultserver: ", "",
+)
+
+func inFlags(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(flagNames.Replace(err.Error()))
+}
+
+func parseProtocols(names string) (*http.Protocols, error) {
+	if names == "" {
+		return nil, nil
+	}
+	p := new(http.Protocols)
+	for name := range strings.SplitSeq(names, ",") {
+		switch strings.TrimSpace(name) {
+		case "http1":
+			p.SetHTTP1(true)
+		case "http2":
+			p.SetHTTP2(true)
+		case "h2c":
+			p.SetUnencryptedHTTP2(true)
+		default:
+			return nil, fmt.Errorf("-protocols: unknown protocol %q; known: http1, http2, h2c", name)
+		}
+	}
+	return p, nil
+}
+
+func loadCertificate(cfg *faultserver.Config, cert, key string) error {
+	switch {
+	case cert == "" && key == "":
+		return nil
+	case cert == "":
+		return errors.New("-key: needs -cert")
+	case key == "":
+		return errors.New("-cert: needs -key")
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("-cert %s, -key %s: %w", cert, key, err)
+	}
+	cfg.TLS = true
+	cfg.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}}
+	return nil
+}
+
+func checkAddress(flag, address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("%s: %w; an address is host:port, such as 127.0.0.1:8080", flag, err)
+	}
+	return nil
+}
+
+// isLoopback reports whether an address to listen on is this machine's alone.
+func isLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}
+
+// every is how often the status line is renewed, and the phase looked at.
+const every = 500 * time.Millisecond
+
+// showStatus keeps one line on a terminal up to date; elsewhere it prints a
+// line whenever the scenario's phase has changed. The function it returns ends
+// that, and waits for the end.
+func showStatus(w io.Writer, terminal bool, s *faultserver.Server) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		last := ""
+		for {
+			if terminal {
+				fmt.Fprintf(w, "\r\x1b[K%s", statusLine(s))
+			} else if now := s.Phase(); now.Scenario != "" && now.String() != last {
+				last = now.String()
+				fmt.Fprintf(w, "%s: %s\n", commandName, last)
+			}
+			select {
+			case <-tick.C:
+			case <-quit:
+				if terminal {
+					fmt.Fprint(w, "\r\x1b[K")
+				}
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+func statusLine(s *faultserver.Server) string {
+	t := s.Journal().Totals()
+	line := fmt.Sprintf("connections %d (%d open)  requests %d  faults %d", t.Connections, t.Open, t.Requests, t.Struck)
+	switch now := s.Phase(); {
+	case now.Ended:
+		line += "  " + now.String()
+	case now.Scenario != "":
+		line += fmt.Sprintf("  phase %d/%d %s", now.Number, now.Of, now.Phase)
+	}
+	const width = 79
+	if runes := []rune(line); len(runes) > width {
+		line = string(runes[:width-1]) + "…"
+	}
+	return line
+}
+
+// list prints everything that has a name.
+func list(w io.Writer) {
+	fmt.Fprintln(w, "personalities:")
+	fmt.Fprintf(w, "  %s\n", strings.Join(faultserver.Personalities(), " "))
+	fmt.Fprintln(w, "scenarios:")
+	for _, name := range faultserver.Scenarios() {
+		about := ""
+		if sc, err := faultserver.LoadScenario(name); err == nil {
+			about = firstSentence(sc.Description)
+		}
+		fmt.Fprintf(w, "  %-24s %s\n", name, about)
+	}
+	fmt.Fprintln(w, "operations (in scenarios and at the control endpoint):")
+	fmt.Fprintf(w, "  %s\n", strings.Join(faultserver.Operations(), " "))
+	fmt.Fprintln(w, "faults, with the parameters each needs and [takes]:")
+	for _, k := range faultserver.Kinds() {
+		needed, optional := k.Parameters()
+		parameters := strings.Join(needed, " ")
+		if len(optional) > 0 {
+			parameters = strings.TrimSpace(parameters + " [" + strings.Join(optional, " ") + "]")
+		}
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-28s %s", k, parameters), " "))
+	}
+	fmt.Fprintln(w, "every fault also takes: nth nth_on_conn reused_only idle_at_least probability method path header times")
+}
+
+func firstSentence(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if end := strings.Index(text, ". "); end >= 0 {
+		text = text[:end+1]
+	}
+	return text
+}
