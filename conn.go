@@ -61,6 +61,7 @@ type conn struct {
 	idle         bool  // it is in the idle list
 	wasIdle      bool  // it was when it was last taken
 	added, gone  bool  // it joined the pool; it left it
+	served       bool  // the server answered on it
 	handedOver   bool  // a 101 response gave its socket to the program
 	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
 	idleSince    time.Time

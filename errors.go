@@ -89,16 +89,21 @@ func (e *Error) LogValue() slog.Value {
 	)
 }
 
-// causes are the errors of several attempts; the last one's words count.
+// causes are the errors of several attempts, the last one first: its words
+// count, and errors.As finds what http.Transport would have returned.
 type causes []error
 
-func (c causes) last() error     { return c[len(c)-1] }
-func (c causes) Error() string   { return c.last().Error() }
+func (c causes) Error() string   { return c[0].Error() }
 func (c causes) Unwrap() []error { return c }
 
 func (c causes) Timeout() bool {
-	t, ok := c.last().(interface{ Timeout() bool })
+	t, ok := c[0].(interface{ Timeout() bool })
 	return ok && t.Timeout()
+}
+
+func (c causes) Temporary() bool {
+	t, ok := c[0].(interface{ Temporary() bool })
+	return ok && t.Temporary()
 }
 
 // What can stand in the way of a resend.
@@ -114,14 +119,14 @@ const (
 // what went wrong in the end, with the given evidence.
 func judged(attempts, before []Attempt, last error, ev Evidence, why string) *Error {
 	e := &Error{Err: last, Evidence: ev, Attempts: attempts}
-	var all causes
+	all := causes{last}
 	for _, a := range before {
 		if a.Err != nil {
 			all = append(all, a.Err)
 		}
 	}
-	if len(all) > 0 {
-		e.Err = append(all, last)
+	if len(all) > 1 {
+		e.Err = all
 	}
 	what := "connection lost"
 	if len(attempts) > 0 && (attempts[0].Reused || attempts[0].IdleAge > 0) {

@@ -48,7 +48,7 @@ type pool struct {
 	timerAt time.Time // when it fires; zero: it is not running
 	lastUse time.Time
 
-	serverEnded time.Time // when the server last ended a connection that had been used
+	serverEnded time.Time // when the server last ended a connection on which it had answered
 
 	counts counts
 }
@@ -259,7 +259,7 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 		}
 	}
 	p.counts.closed[why]++
-	if why.byServer() {
+	if why.byServer() && c.served {
 		p.serverEnded = time.Now()
 	}
 	doomed.add(c)
@@ -281,6 +281,7 @@ func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
 			c.tcp.rest()
 		}
 		c.ctx, c.attempt = nil, nil
+		c.served = true
 		c.idleSince, c.took = now, elapsed(c.sentAt, now)
 		// The server's clock may have started when it had written the
 		// response, which can be long before it was read here.
@@ -371,6 +372,13 @@ func (p *pool) closeIdle(why CloseReason) {
 	p.closeFreed = true
 	for p.oldest != nil {
 		p.removeLocked(p.oldest, why, &doomed)
+	}
+	for _, c := range slices.Clone(p.shared) {
+		if c.held && c.streams == 0 && c.uses > 0 {
+			// Whoever it was dialed for is served, only the dial has not
+			// come round to calling it idle.
+			p.removeLocked(c, why, &doomed)
+		}
 	}
 	spare := p.dialing - p.waiters.n
 	for _, d := range p.dials {

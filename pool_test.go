@@ -399,3 +399,26 @@ func TestSpellingsOfAHostShareOneUpstream(t *testing.T) {
 	require.Equal(t, map[string]bool{"http://example.com:80": true}, names)
 	require.Equal(t, "https://xn--bcher-kva.example:443", tr.Explain("https://Bücher.example/").Upstream)
 }
+
+// The dial of an HTTP/2 connection may be slower to come round to calling it idle
+// than the caller it was made for is with its request.
+func TestCloseIdleConnectionsClosesAConnectionThatWasJustDialed(t *testing.T) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	cfg := worldConfig{
+		server: faultserver.Config{Protocols: protocols},
+		base:   func(t *http.Transport) { t.Protocols = protocols },
+	}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		p := &w.tr.registry.all()[0].pool
+		p.mu.Lock()
+		p.unidleLocked(p.shared[0])
+		p.shared[0].held = true
+		p.mu.Unlock()
+		w.tr.CloseIdleConnections()
+		require.Zero(t, w.only().Open)
+		w.mustDo("GET", "/", "")
+		require.EqualValues(t, 2, w.dials.Load())
+	})
+}

@@ -178,10 +178,8 @@ func (c *call) giveUp(l *lease, number int, out outcome, why string) (*http.Resp
 		return timed(out.resp, c.req), nil
 	}
 	if why == notJudged {
-		if len(c.past) == 0 {
-			return nil, c.fail(out.err)
-		}
-		why = notAgain
+		// Also of a resend: programs such as Kubernetes' compare with io.EOF.
+		return nil, c.fail(out.err)
 	}
 	all := append(c.past, l.record(number, out, false))
 	return nil, c.fail(judged(all, c.past, out.err, out.evidence, why))
@@ -238,7 +236,7 @@ func (c *call) obstacle(l *lease, out outcome) string {
 }
 
 // endingServer reports whether the server seems to be going down: it has
-// answered before, and has ended a connection a moment ago.
+// ended a connection a moment ago on which it had answered before.
 //
 // A request on a new connection is normally not resent when it gets no answer,
 // since the server has no reason to hang up on it but the request itself. One

@@ -286,7 +286,7 @@ func (p *pool) askAgain(c *conn) {
 func (c *conn) wrapShared(resp *http.Response, method string, cancel context.CancelFunc) {
 	c.pool.mu.Lock()
 	c.entering--
-	c.answered = true
+	c.answered, c.served = true, true
 	s := stream{epoch: c.epoch, headerAt: time.Now(), cancel: cancel}
 	c.pool.mu.Unlock()
 	// Go 1.26's HTTP/2 has an empty body of its own that is not http.NoBody,

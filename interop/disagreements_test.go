@@ -18,35 +18,23 @@ var (
 	judgedEOF = []string{
 		"the server ends a reused connection, POST",
 		"the server ends a reused connection, PUT that cannot be repeated",
-		"the server ends a reused connection and the next, GET",
 	}
 	// The same over HTTP/2, where the cause is a bare io.ErrUnexpectedEOF.
 	judgedUnexpectedEOF = []string{
-		"closed without GOAWAY, new connection, GET",
-		"closed without GOAWAY, new connection, POST",
 		"closed without GOAWAY, reused connection, POST",
-		"closed without GOAWAY, reused connection and the next, GET",
 	}
 	// The cause says so in its text only.
 	judgedText = []string{
-		"GOAWAY with INTERNAL_ERROR, new connection, POST",
-		"GOAWAY with ENHANCE_YOUR_CALM, new connection, GET",
 		"GOAWAY with INTERNAL_ERROR, reused connection, POST",
-		"the PING is not answered",
 		"the PING is not answered, reused, POST",
 	}
 	// net/http, too, would repeat the request, but for its body.
 	unrepeatable = []string{
 		"GOAWAY below a stream whose body cannot be repeated",
-		"stream reset with PROTOCOL_ERROR, body that cannot be repeated",
 		"stream refused, body that cannot be repeated",
 	}
-	// The first attempt failed otherwise than the last.
-	judgedBoth = []string{
-		"the server ends a reused connection and resets the next, GET",
-		"the server ends a reused connection and cuts the next in mid-header, GET",
-		"the server ends a reused connection and the next dial times out, GET",
-	}
+	// The dial for the resend failed.
+	undialed        = []string{"the server ends a reused connection and the next dial times out, GET"}
 	refusedInTheEnd = []string{"the server resets a reused connection and refuses the next, GET"}
 )
 
@@ -65,13 +53,13 @@ var disagreements = []disagreement{
 		why:      "IsProbableEOF (apimachinery/pkg/util/net/http.go) compares the *url.Error's cause with == and does not ask errors.Is",
 	},
 	{
-		failures: slices.Concat(judgedEOF, judgedUnexpectedEOF, judgedText, unrepeatable, []string{"the server ends a reused connection and cuts the next in mid-header, GET"}),
+		failures: slices.Concat(judgedEOF, judgedUnexpectedEOF, judgedText, unrepeatable),
 		only:     byRoundTrip,
 		traits:   []string{"its own Timeout()", "as net.Error", "AWS DefaultTimeouts", "AWS DefaultTimeouts, from its client"},
 		why:      ownTimeout,
 	},
 	{
-		failures: []string{"the server ends a reused connection and resets the next, GET", "the server ends a reused connection and the next dial times out, GET"},
+		failures: undialed,
 		traits:   []string{"connect code"},
 		why:      "connect-go asks errors.Is for io.EOF before anything else, and finds the first attempt's",
 	},
@@ -80,28 +68,12 @@ var disagreements = []disagreement{
 		traits:   []string{"connect code"},
 		why:      "connect-go asks errors.Is for ECONNRESET, and finds the first attempt's",
 	},
-	{
-		failures: []string{"the server ends a reused connection and the next dial times out, GET"},
-		traits:   []string{"as net.Error"},
-		why:      "the joined causes have no method Temporary",
-	},
-	{
-		failures: []string{"the server ends a reused connection and the next dial times out, GET"},
-		only:     byClient,
-		traits:   []string{"as *url.Error"},
-		why:      "the joined causes have no method Temporary, which *url.Error asks of its cause",
-	},
-	{
-		failures: refusedInTheEnd,
-		traits:   []string{"as *net.OpError", "as syscall.Errno", "Kubernetes IsConnectionReset", "Kubernetes IsConnectionRefused"},
-		why:      "errors.As takes the first of the joined causes, which is the first attempt's; net/http gives the last attempt's alone",
-	},
 }
 
 // deliberate are those that are meant.
 var deliberate = []disagreement{
 	{
-		failures: judgedBoth,
+		failures: undialed,
 		traits:   []string{"is io.EOF"},
 		why:      "the causes of all attempts match, so that a program can see that a stale connection was at the beginning of it",
 	},
@@ -111,7 +83,7 @@ var deliberate = []disagreement{
 		why:      "the causes of all attempts match",
 	},
 	{
-		failures: unrepeatable,
+		failures: append(unrepeatable, "stream reset with PROTOCOL_ERROR, body that cannot be repeated"),
 		traits:   []string{theText},
 		why:      "net/http's text puts the cause into brackets and goes on with its own advice; idlewise has given the same advice and ends in the cause",
 	},

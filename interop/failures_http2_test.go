@@ -35,7 +35,7 @@ func goAway(code uint32) faultserver.Fault {
 
 var failuresOfHTTP2 = []failure{
 	{name: "GOAWAY with INTERNAL_ERROR, new connection, POST", over: anyHTTP2, provoke: func(s *side) error { return s.ending(nil).fresh(goAway(internalError), "POST", "body", 1) }},
-	{name: "GOAWAY with ENHANCE_YOUR_CALM, new connection, GET", over: anyHTTP2, provoke: func(s *side) error { return s.ending(nil).fresh(goAway(enhanceYourCalm), "GET", "", s.onceOrTwice()) }},
+	{name: "GOAWAY with ENHANCE_YOUR_CALM, new connection, GET", over: anyHTTP2, provoke: func(s *side) error { return s.ending(nil).fresh(goAway(enhanceYourCalm), "GET", "", 1) }},
 	{name: "GOAWAY with INTERNAL_ERROR, reused connection, POST", over: anyHTTP2, provoke: func(s *side) error { return s.ending(nil).met(goAway(internalError), "POST", "body", 1) }},
 	{name: "GOAWAY below a stream whose body cannot be repeated", over: anyHTTP2, provoke: func(s *side) error {
 		srv := s.start(nil, only(faultserver.Fault{Kind: faultserver.GoAwayBelow, ReusedOnly: true}))
@@ -43,7 +43,7 @@ var failuresOfHTTP2 = []failure{
 		return s.fail(s.once("POST", srv.URL+"/", "body"))
 	}},
 	{name: "closed without GOAWAY, new connection, GET", over: anyHTTP2, provoke: func(s *side) error {
-		return s.ending(nil).fresh(faultserver.Fault{Kind: faultserver.CloseWithoutGoAway}, "GET", "", s.onceOrTwice())
+		return s.ending(nil).fresh(faultserver.Fault{Kind: faultserver.CloseWithoutGoAway}, "GET", "", 1)
 	}},
 	{name: "closed without GOAWAY, new connection, POST", over: anyHTTP2, provoke: func(s *side) error {
 		return s.ending(nil).fresh(faultserver.Fault{Kind: faultserver.CloseWithoutGoAway}, "POST", "body", 1)
