@@ -170,7 +170,7 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 	}
 	for _, d := range p.dials {
 		if d.owner == w {
-			d.abandoned = true // it may never end; nobody is to count on it
+			p.abandonLocked(d) // it may never end; nobody is to count on it
 		}
 	}
 	p.dialWantedLocked()

@@ -57,14 +57,15 @@ func (p *pool) dialForLocked(w *waiter) {
 	p.startDialLocked(w, w.ctx)
 }
 
-func (p *pool) reliableDialsLocked() int {
-	n := 0
-	for _, d := range p.dials {
-		if !d.abandoned {
-			n++
-		}
+// reliableDialsLocked is asked for each caller that waits whenever a dial ends,
+// which must not take long when thousands reconnect at once.
+func (p *pool) reliableDialsLocked() int { return len(p.dials) - p.astray }
+
+func (p *pool) abandonLocked(d *dial) {
+	if !d.abandoned {
+		d.abandoned = true
+		p.astray++
 	}
-	return n
 }
 
 // mayShareLocked reports whether the next connection may turn out to be HTTP/2
@@ -103,6 +104,9 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	for i, other := range p.dials {
 		if other == d {
 			p.dials = append(p.dials[:i:i], p.dials[i+1:]...)
+			if d.abandoned {
+				p.astray--
+			}
 			break
 		}
 	}

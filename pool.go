@@ -38,6 +38,7 @@ type pool struct {
 	open    int // sockets that are or may be open, dials included
 	dialing int
 	dials   []*dial
+	astray  int // of dials, those that were abandoned
 	waiters waiterQueue
 	multi   bool // the last connection negotiated HTTP/2
 	known   bool // whether there was a last connection
@@ -386,7 +387,7 @@ func (p *pool) closeIdle(why CloseReason) {
 			break
 		}
 		if d.owner == nil || !d.owner.queued {
-			d.abandoned = true
+			p.abandonLocked(d)
 			d.cancel()
 			spare--
 		}
