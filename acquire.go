@@ -59,6 +59,9 @@ func (p *pool) lookAt(l *lease, now time.Time) bool {
 	}
 	p.bury(c, c.round.Load(), why)
 	p.mu.Lock()
+	if why == ClosedLiveness {
+		p.closedLocked(c, c.trustedAge(now), now)
+	}
 	p.unuseLocked(c)
 	p.mu.Unlock()
 	return false
@@ -112,6 +115,9 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 		if !w.dialing && !notBefore.IsZero() {
 			p.makeRoomLocked(notBefore, &doomed)
 		}
+		if !w.dialing {
+			p.makeWayLocked(&doomed)
+		}
 		p.mu.Unlock()
 		doomed.shut()
 
@@ -141,6 +147,10 @@ func (p *pool) makeRoomLocked(notBefore time.Time, doomed *doomedList) {
 // leaseLocked describes a connection just taken.
 func leaseLocked(c *conn, now time.Time) lease {
 	l := lease{c: c, at: now, reused: c.uses > 1, wasIdle: c.wasIdle}
+	c.idledFor = 0
+	if c.wasIdle {
+		c.idledFor = c.trustedAge(now)
+	}
 	if l.wasIdle || l.reused && !c.h2 {
 		// Also one that was handed on at once: the server's clock may have
 		// run for as long as the last request took.

@@ -54,6 +54,7 @@ type conn struct {
 	hint     hint            // the last Keep-Alive header
 
 	slotFree atomic.Bool // it no longer counts as open
+	watched  atomic.Bool // it is the pool's canary
 
 	// Guarded by pool.mu.
 	prev, next   *conn // in the idle list
@@ -65,6 +66,8 @@ type conn struct {
 	handedOver   bool  // a 101 response gave its socket to the program
 	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
 	idleSince    time.Time
+	idledFor     time.Duration // before its last request, if that can be learned from
+	watchedUntil time.Time     // as a canary
 	took         time.Duration // the last request, to the end of its response
 	readLate     bool          // the last response was read slowly
 	limit        idleLimit     // how old it may get while idle
@@ -175,7 +178,12 @@ func (c *conn) stateChanged(*http.ClientConn) {
 func (c *conn) settle() {
 	round := c.round.Load()
 	switch phase(round & 3) {
-	case phaseBusy, phaseGone:
+	case phaseGone:
+		if c.watched.Load() {
+			c.pool.lookAtCanary(c)
+		}
+		return
+	case phaseBusy:
 		return
 	}
 	if c.cc.Err() != nil {

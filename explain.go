@@ -98,10 +98,11 @@ func (t *Transport) upstreamToExplain(rawURL string) (*upstream, error) {
 func (u *upstream) explain(now time.Time) Explanation {
 	pol := u.policy()
 	e := Explanation{Upstream: u.name, Pattern: u.pattern, Policy: *pol}
-	strictest := idleLimitFor(pol, 0, 0)
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	known := p.knownLocked("")
+	strictest := idleLimitFor(pol, 0, 0, known)
 	for c := p.first; c != nil; c = c.newer {
 		info := ConnInfo{ID: c.id, Remote: c.peer, Proto: "HTTP/1", Age: elapsed(c.born, now), Requests: c.uses, RTT: c.rtt, Idle: c.idle}
 		if c.local != nil {

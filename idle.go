@@ -20,11 +20,18 @@ const (
 	DeadlineConfigured
 	// DeadlineHint: the server's Keep-Alive: timeout=N.
 	DeadlineHint
+	// DeadlineLearned: the server closed connections at this age, again and
+	// again.
+	DeadlineLearned
+	// DeadlineProvisional: the server closed a connection at this age, or an
+	// earlier process learned so.
+	DeadlineProvisional
 )
 
-// String returns "none", "max_idle_time", "configured" or "hint".
+// String returns "none", "max_idle_time", "configured", "hint", "learned" or
+// "provisional".
 func (s DeadlineSource) String() string {
-	return [...]string{"none", "max_idle_time", "configured", "hint"}[s]
+	return [...]string{"none", "max_idle_time", "configured", "hint", "learned", "provisional"}[s]
 }
 
 // MarshalText makes the source readable in JSON.
@@ -42,14 +49,27 @@ func (l idleLimit) reached(age time.Duration) bool {
 	return l.source != DeadlineNone && age >= l.age
 }
 
+// A lesson is a deadline that was learned.
+type lesson struct {
+	deadline time.Duration
+	sure     deadline.Confidence
+}
+
 // idleLimitFor answers the one question the pool asks: how old may an idle
 // connection get here? hinted is what the server last announced on this
 // connection, 0 if nothing, and rtt its round-trip time, 0 if unknown.
-func idleLimitFor(p *Policy, hinted, rtt time.Duration) idleLimit {
+//
+// A deadline that is confirmed wins over the announced one in both directions;
+// one that is not can only lower it.
+func idleLimitFor(p *Policy, hinted, rtt time.Duration, known lesson) idleLimit {
 	var l idleLimit
 	switch {
 	case p.ServerKeepAlive > 0:
 		l.server, l.source = p.ServerKeepAlive, DeadlineConfigured
+	case known.sure == deadline.Confirmed:
+		l.server, l.source = known.deadline, DeadlineLearned
+	case known.sure == deadline.Provisional && (hinted <= 0 || known.deadline < hinted):
+		l.server, l.source = known.deadline, DeadlineProvisional
 	case hinted > 0:
 		l.server, l.source = hinted, DeadlineHint
 	}

@@ -27,10 +27,19 @@ func callsWithPauses(serverTimeout, end time.Duration) func(*play) {
 }
 
 // withoutKnowing performs an incident while nobody has told idlewise the
-// server's timeout: requests meet closed connections, and what may be sent
-// again is.
+// server's timeout: at most three requests meet a closed connection until it is
+// learned; and without learning many do, of which what may be sent again is.
 func withoutKnowing(t *testing.T, in incident, program func(*play)) {
 	t.Run("idlewise, timeout not configured", func(t *testing.T) {
+		in.perform(t, true, program, func(p *play) {
+			p.onlyHonestFailures()
+			s := p.tr.Stats().Total
+			require.LessOrEqual(p, s.StaleIdempotent+s.StaleOther, uint64(3))
+			require.Equal(p, idlewise.DeadlineLearned, p.tr.Explain(p.url("/")).Source)
+		})
+	})
+	t.Run("idlewise, timeout not configured, learning off", func(t *testing.T) {
+		in.policy.Learning = idlewise.Off
 		in.perform(t, true, program, func(p *play) {
 			p.onlyHonestFailures()
 			require.NotEmpty(p, p.failures(always), "a POST without a key is not sent again")

@@ -63,6 +63,22 @@ type Policy struct {
 	// Default: On.
 	Hint Toggle
 
+	// Learning says whether the server's idle timeout is learned from what its
+	// connections come to: at which ages it closes them, at which they are
+	// still alive. What is learned is used where ServerKeepAlive is not set.
+	//
+	// Default: On.
+	Learning Toggle
+
+	// Canary says whether now and then a connection that has reached its
+	// deadline is kept open, without ever being used again, to see when the
+	// server closes it: one per upstream at a time, and
+	// Config.MaxCanaries in all. Without it a timeout that was raised is never
+	// noticed.
+	//
+	// Default: On.
+	Canary Toggle
+
 	// ElicitHint adds Connection: keep-alive to HTTP/1.1 requests that have
 	// no Connection header. It is redundant in HTTP/1.1, but Apache httpd
 	// and Tomcat announce their timeout only to clients that send it.
@@ -125,6 +141,8 @@ const (
 var defaultPolicy = Policy{
 	MaxIdleTime:        defaultMaxIdleTime,
 	Hint:               On,
+	Learning:           On,
+	Canary:             On,
 	ElicitHint:         Off,
 	LivenessCheckAfter: defaultLivenessAge,
 	MaxConnAge:         defaultMaxConnAge,
@@ -140,6 +158,8 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.MaxIdleTime, parent.MaxIdleTime)
 	fill(&p.IdleMargin, parent.IdleMargin)
 	fill(&p.Hint, parent.Hint)
+	fill(&p.Learning, parent.Learning)
+	fill(&p.Canary, parent.Canary)
 	fill(&p.ElicitHint, parent.ElicitHint)
 	fill(&p.LivenessCheckAfter, parent.LivenessCheckAfter)
 	fill(&p.MaxConnAge, parent.MaxConnAge)
@@ -190,7 +210,7 @@ func (p *Policy) mistakesAlone(path string) []error {
 			errs = append(errs, fmt.Errorf("%s.%s: %v is under a millisecond; is the unit missing, as in %d * time.Second?", path, f.name, f.value, int64(f.value)))
 		}
 	}
-	for _, f := range []toggleField{{"Hint", p.Hint}, {"ElicitHint", p.ElicitHint}} {
+	for _, f := range []toggleField{{"Hint", p.Hint}, {"Learning", p.Learning}, {"Canary", p.Canary}, {"ElicitHint", p.ElicitHint}} {
 		if f.value < Inherit || f.value > Off {
 			errs = append(errs, fmt.Errorf("%s.%s: %v is none of idlewise.Inherit, On and Off; use one of them", path, f.name, f.value))
 		}

@@ -49,9 +49,21 @@ type pool struct {
 	timerAt time.Time // when it fires; zero: it is not running
 	lastUse time.Time
 
+	learned *experience // nil: nothing yet
+	canary  *conn       // it left the pool, and its socket is open
+
 	serverEnded time.Time // when the server last ended a connection on which it had answered
 
+	// The last connections that broke under a request, for isEnding.
+	broke [2]breakage
+
 	counts counts
+}
+
+// A breakage is the end of the connection with that id.
+type breakage struct {
+	id uint64
+	at time.Time
 }
 
 // take returns an idle or shared connection for a request, or nil. A
@@ -69,7 +81,7 @@ func (p *pool) takeLocked(now, notBefore time.Time, pol *Policy, doomed *doomedL
 		if why != reasonNone {
 			c.ending = why
 			if c.idle {
-				p.removeLocked(c, why, doomed)
+				p.expireLocked(c, why, now, doomed)
 				return p.takeLocked(now, notBefore, pol, doomed) // p.shared changed
 			}
 			continue
@@ -87,11 +99,20 @@ func (p *pool) takeLocked(now, notBefore time.Time, pol *Policy, doomed *doomedL
 				p.useLocked(c)
 				return c
 			}
-			p.removeLocked(c, why, doomed)
+			p.expireLocked(c, why, now, doomed)
 		}
 		c = older
 	}
 	return nil
+}
+
+// expireLocked takes out an idle connection that must not be used any more.
+func (p *pool) expireLocked(c *conn, why CloseReason, now time.Time, doomed *doomedList) {
+	if why == ClosedIdleDeadline {
+		p.retireLocked(c, now, doomed)
+		return
+	}
+	p.removeLocked(c, why, doomed)
 }
 
 // useLocked hands c to a caller.
@@ -130,7 +151,7 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 		why = ClosedShutdown
 	}
 	if why == reasonNone {
-		c.limit = idleLimitFor(pol, c.hint.timeout, c.rtt)
+		c.limit = p.limitLocked(c)
 		if !(wanted && c.uses == 0) && c.limit.reached(now.Sub(c.idleSince)) {
 			why = ClosedIdleDeadline
 		}
@@ -178,6 +199,12 @@ func (p *pool) idleLocked(c *conn, now time.Time) {
 	p.idleCount.Store(int64(p.nIdle))
 	p.u.t.idleConns.Add(1)
 
+	p.dueLocked(c, now)
+	p.u.t.noteQuiet()
+}
+
+// dueLocked says when c is to be retired, and sees to it.
+func (p *pool) dueLocked(c *conn, now time.Time) {
 	c.due = time.Time{}
 	if c.limit.source != DeadlineNone {
 		c.due = c.idleSince.Add(c.limit.age)
@@ -186,7 +213,6 @@ func (p *pool) idleLocked(c *conn, now time.Time) {
 		c.due = earlier(c.due, c.born.Add(c.maxAge))
 	}
 	p.scheduleLocked(c, now)
-	p.u.t.noteQuiet()
 }
 
 func (p *pool) unidleLocked(c *conn) {
@@ -235,6 +261,10 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 		return
 	}
 	if c.idle {
+		if why.endsIdleness() {
+			now := time.Now()
+			p.closedLocked(c, c.trustedAge(now), now)
+		}
 		p.unidleLocked(c)
 	}
 	c.gone = true
@@ -260,6 +290,9 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 		}
 	}
 	p.counts.closed[why]++
+	if why == ClosedStaleOnUse || why == ClosedFailed {
+		p.broke[1], p.broke[0] = p.broke[0], breakage{c.id, time.Now()}
+	}
 	if why.byServer() && c.served {
 		p.serverEnded = time.Now()
 	}
@@ -283,6 +316,7 @@ func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
 		}
 		c.ctx, c.attempt = nil, nil
 		c.served = true
+		p.survivedLocked(c, c.idledFor, now)
 		c.idleSince, c.took = now, elapsed(c.sentAt, now)
 		// The server's clock may have started when it had written the
 		// response, which can be long before it was read here.
@@ -300,7 +334,7 @@ func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
 // slowlyRead reports whether reading the response took longer than half the
 // margin that its server's deadline leaves.
 func (p *pool) slowlyRead(c *conn, headerAt, now time.Time) bool {
-	l := idleLimitFor(p.u.policy(), c.hint.timeout, c.rtt)
+	l := p.limitLocked(c)
 	margin := l.margin
 	if l.server == 0 {
 		margin = unknownMargin
@@ -352,7 +386,7 @@ func (p *pool) bury(c *conn, round uint32, why CloseReason) {
 func (p *pool) evictSiblings(hit *conn, age time.Duration, now time.Time) {
 	var doomed doomedList
 	p.mu.Lock()
-	l := idleLimitFor(p.u.policy(), hit.hint.timeout, hit.rtt)
+	l := p.limitLocked(hit)
 	restart := l.server > 0 && age < l.server/2
 	for c := p.oldest; c != nil; {
 		newer := c.prev
@@ -374,6 +408,7 @@ func (p *pool) closeIdle(why CloseReason) {
 	for p.oldest != nil {
 		p.removeLocked(p.oldest, why, &doomed)
 	}
+	p.dropCanaryLocked(&doomed)
 	for _, c := range slices.Clone(p.shared) {
 		if c.held && c.streams == 0 && c.uses > 0 {
 			// Whoever it was dialed for is served, only the dial has not
@@ -408,6 +443,7 @@ func (p *pool) shutNow(err error) {
 	for w := p.waiters.popAny(); w != nil; w = p.waiters.popAny() {
 		w.deliver(nil, err)
 	}
+	p.dropCanaryLocked(&doomed)
 	for p.first != nil {
 		p.removeLocked(p.first, ClosedShutdown, &doomed)
 	}

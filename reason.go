@@ -82,6 +82,16 @@ func (r CloseReason) String() string {
 	return fmt.Sprintf("CloseReason(%d)", uint8(r))
 }
 
+// endsIdleness reports whether it was the server that ended an idle connection,
+// at an age that can be learned from.
+func (r CloseReason) endsIdleness() bool {
+	switch r {
+	case ClosedGoAway, ClosedServerFIN, ClosedServerRST, ClosedUnexpectedData:
+		return true
+	}
+	return false
+}
+
 // byServer reports whether the server ended the connection, after it had been
 // of use.
 func (r CloseReason) byServer() bool {

@@ -23,6 +23,11 @@ const (
 	// it is taken to be going down; see endingServer.
 	restartWindow = time.Second
 
+	// Connections that break within sameMoment of each other broke for the
+	// same reason, and within newsWait of the first the others are noticed.
+	sameMoment = 50 * time.Millisecond
+	newsWait   = 10 * time.Millisecond
+
 	// refusedWait·2ⁿ bounds the wait before a stream that was refused n times
 	// is tried again, with full jitter.
 	refusedWait = 5 * time.Millisecond
@@ -216,7 +221,7 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		switch {
 		case c.unknown >= maxUnknownResends:
 			return notJudged
-		case !l.kept() && !c.u.pool.endingServer(time.Now()):
+		case !l.kept() && !c.endingServer(l):
 			return notJudged
 		case !isIdempotent(c.req, c.opt):
 			return notIdempotent
@@ -235,17 +240,47 @@ func (c *call) obstacle(l *lease, out outcome) string {
 	return ""
 }
 
-// endingServer reports whether the server seems to be going down: it has
-// ended a connection a moment ago on which it had answered before.
+// endingServer reports whether the server seems to be going down: it has ended
+// a connection a moment ago on which it had answered before, or another one that
+// was open together with l's broke just when that did.
 //
 // A request on a new connection is normally not resent when it gets no answer,
 // since the server has no reason to hang up on it but the request itself. One
 // that goes down has: Go's, for one, closes connections on which the first
-// request arrives after Shutdown was called (net/http, conn.serve).
-func (p *pool) endingServer(now time.Time) bool {
+// request arrives after Shutdown was called (net/http, conn.serve), and a
+// process that dies takes all with it. Which of them is noticed first is
+// chance, so that one that may be resent waits a moment for the others.
+func (c *call) endingServer(l *lease) bool {
+	p := &c.u.pool
+	if p.isEnding(l.c) {
+		return true
+	}
+	if !isIdempotent(c.req, c.opt) || c.opt.noRetry || p.alone(l.c) {
+		return false // nothing comes of it, or nothing will be heard
+	}
+	return c.sleep(newsWait) == nil && p.isEnding(l.c)
+}
+
+func (p *pool) isEnding(c *conn) bool {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.serverEnded.IsZero() && elapsed(p.serverEnded, now) < restartWindow
+	if !p.serverEnded.IsZero() && elapsed(p.serverEnded, now) < restartWindow {
+		return true
+	}
+	for _, b := range p.broke {
+		if b.id != 0 && b.id != c.id && b.at.After(c.born) && elapsed(b.at, now) < sameMoment {
+			return true
+		}
+	}
+	return false
+}
+
+// alone reports whether there is no other connection that could tell anything.
+func (p *pool) alone(c *conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nConns == 0 || p.nConns == 1 && p.first == c
 }
 
 // learn counts a stale hit and draws the conclusions for other connections.
@@ -265,6 +300,9 @@ func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
 		}
 	}
 	p.mu.Unlock()
+	if stale && l.wasIdle {
+		p.noteClosed(l.c, l.c.endedAt(now))
+	}
 	if stale && !l.c.h2 {
 		p.evictSiblings(l.c, l.idleAge, now)
 	}

@@ -451,3 +451,30 @@ func TestANewConnectionThatBreaksIsNoSignOfTheServersEnd(t *testing.T) {
 		})
 	}
 }
+
+// A process that dies takes all its connections with it, new ones too, and in
+// which order their ends are noticed is chance.
+func TestAGETIsResentWhenItsNewConnectionDiesTogetherWithOthers(t *testing.T) {
+	cfg := worldConfig{latency: time.Millisecond, gated: true}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				_, err := w.do(context.Background(), "GET", "/", "")
+				require.NoError(t, err)
+			})
+		}
+		for range 4 {
+			<-w.gate.arrived
+		}
+		w.server.Kill()
+		for range 4 {
+			<-w.gate.arrived
+		}
+		for range 4 {
+			w.gate.open <- struct{}{}
+		}
+		callers.Wait()
+		require.EqualValues(t, 4, w.only().Resent[Unknown])
+	})
+}

@@ -33,6 +33,9 @@ func (c *conn) reserve() bool {
 		if c.cc.Reserve() == nil {
 			return true
 		}
+		if c.wasIdle {
+			p.noteClosed(c, time.Now())
+		}
 		why := ClosedFailed // cannot happen: nobody else has it
 		if c.cc.Err() != nil {
 			why = c.deathReason(true)
@@ -171,6 +174,10 @@ func (p *pool) streamEnded(c *conn, s stream) {
 // several times at once.
 func (c *conn) reviewShared() {
 	p := c.pool
+	if c.watched.Load() {
+		p.lookAtCanary(c)
+		return
+	}
 	p.mu.Lock()
 	picks := c.picks
 	entered := c.entering == 0
@@ -288,6 +295,8 @@ func (c *conn) wrapShared(resp *http.Response, method string, cancel context.Can
 	c.entering--
 	c.answered, c.served = true, true
 	s := stream{epoch: c.epoch, headerAt: time.Now(), cancel: cancel}
+	c.pool.survivedLocked(c, c.idledFor, s.headerAt)
+	c.idledFor = 0
 	c.pool.mu.Unlock()
 	// Go 1.26's HTTP/2 has an empty body of its own that is not http.NoBody,
 	// and programs need not close it.

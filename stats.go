@@ -99,6 +99,7 @@ type UpstreamStats struct {
 	Open     int `json:"open"`      // connections whose socket is open or being dialed
 	Dialing  int `json:"dialing"`   // of these, those being dialed
 	Idle     int `json:"idle"`      // of these, those without a request
+	Canaries int `json:"canaries"`  // of these, those kept only to see when the server closes them
 	Waiting  int `json:"waiting"`   // requests that wait for a connection
 	InFlight int `json:"in_flight"` // calls of RoundTrip that have not returned
 
@@ -125,6 +126,9 @@ func (t *Transport) Stats() Stats {
 			Name: u.name, Pattern: u.pattern,
 			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Waiting: p.waiters.n,
 			InFlight: int(u.inFlight.Load()),
+		}
+		if p.canary != nil {
+			us.Canaries = 1
 		}
 		c := p.counts
 		p.mu.Unlock()

@@ -62,7 +62,7 @@ func (p *pool) sweep() {
 	for c := p.oldest; c != nil; {
 		newer := c.prev
 		if why := c.expiredLocked(now, pol); why != reasonNone {
-			p.removeLocked(c, why, &doomed)
+			p.expireLocked(c, why, now, &doomed)
 		} else {
 			next = earlier(next, c.due)
 			if c.h2 {
@@ -74,6 +74,10 @@ func (p *pool) sweep() {
 	if len(look) > 0 {
 		next = earlier(next, now.Add(lookEvery(pol)))
 	}
+	canary := p.canary
+	if canary != nil {
+		next = earlier(next, p.canaryDueLocked(now))
+	}
 	if !next.IsZero() {
 		p.wakeAtLocked(later(next, now.Add(sweepSlack)), now)
 	}
@@ -82,6 +86,9 @@ func (p *pool) sweep() {
 	doomed.shut()
 	for _, c := range look {
 		c.reviewShared()
+	}
+	if canary != nil {
+		p.lookAtCanary(canary)
 	}
 }
 

@@ -19,6 +19,7 @@ var DefaultTransport = &Transport{}
 const (
 	defaultMaxUpstreams   = 4096
 	defaultTotalIdleConns = 1024
+	defaultMaxCanaries    = 32
 )
 
 // A Config says how a Transport is made. The zero value is a good one.
@@ -50,6 +51,11 @@ type Config struct {
 	// Transport; beyond it, the one idle for longest is closed. Negative: no
 	// limit. Default: 1024.
 	MaxIdleConns int
+
+	// MaxCanaries is how many connections in the whole Transport may be kept
+	// open past their deadline to see when the server closes them; see
+	// Policy.Canary. Negative: none. Default: 32.
+	MaxCanaries int
 }
 
 // A Transport is an http.RoundTripper that does not send requests on
@@ -72,9 +78,11 @@ type Transport struct {
 	policies     *policyTable
 	maxUpstreams int
 	maxIdle      int64 // not positive: no limit
+	maxCanaries  int64
 
 	registry   registry
 	idleConns  atomic.Int64
+	canaries   atomic.Int64
 	capping    sync.Mutex // held while idle connections beyond maxIdle are closed
 	lastConnID atomic.Uint64
 
@@ -147,6 +155,8 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 	fill(&t.maxUpstreams, defaultMaxUpstreams)
 	t.maxIdle = int64(cfg.MaxIdleConns)
 	fill(&t.maxIdle, defaultTotalIdleConns)
+	t.maxCanaries = int64(cfg.MaxCanaries)
+	fill(&t.maxCanaries, defaultMaxCanaries)
 	t.registry.spelled = make(map[spelling]*upstream)
 	t.registry.upstreams = make(map[upstreamKey]*upstream)
 	t.quietNow = make(chan struct{}, 1)

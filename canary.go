@@ -1,0 +1,124 @@
+package idlewise
+
+import (
+	"time"
+
+	"github.com/idlewise/idlewise/internal/deadline"
+)
+
+// A canary is a connection that reached its deadline and is kept aside instead
+// of being closed. It carries no request any more; it is watched until the
+// server closes it, or long enough to say that the deadline could be later.
+// Without it a client that always leaves in time could never notice that the
+// server's timeout was raised, or is longer than announced.
+
+const (
+	// Of the connections that reach a confirmed deadline, one in so many
+	// becomes a canary; before, every one that can.
+	canaryEvery = 10
+
+	// An announced deadline that nothing is known about is watched for so many
+	// times as long: the truth is often somewhat later.
+	watchHint = 3
+)
+
+// retireLocked takes the idle connection c out because of its age, perhaps as a
+// canary.
+func (p *pool) retireLocked(c *conn, now time.Time, doomed *doomedList) {
+	age := c.trustedAge(now)
+	until := p.watchLocked(c)
+	if until <= age || age == 0 || !p.mayWatchLocked() {
+		p.survivedLocked(c, age, now)
+		p.removeLocked(c, ClosedIdleDeadline, doomed)
+		return
+	}
+	var aside doomedList // it is not closed
+	p.removeLocked(c, ClosedIdleDeadline, &aside)
+	p.canary, c.watchedUntil = c, c.idleSince.Add(until)
+	c.watched.Store(true)
+	p.wakeAtLocked(p.canaryDueLocked(now), now)
+}
+
+// watchLocked returns until which idle age c should be watched once it is
+// retired; 0: it should not.
+func (p *pool) watchLocked(c *conn) time.Duration {
+	pol := p.u.policy()
+	if pol.Canary == Off || pol.Learning == Off {
+		return 0
+	}
+	until := time.Duration(0)
+	switch c.limit.source {
+	case DeadlineHint:
+		until = watchHint * c.limit.server
+	case DeadlineProvisional:
+		until = p.learned.watch(c.peer)
+	case DeadlineLearned:
+		if p.learned.retired++; p.learned.retired%canaryEvery == 0 {
+			until = p.learned.watch(c.peer)
+		}
+	}
+	if pol.MaxIdleTime > 0 {
+		until = min(until, pol.MaxIdleTime+deadline.Tolerance(pol.MaxIdleTime))
+	}
+	return until
+}
+
+// mayWatchLocked reports whether there is room for a canary, and takes it.
+func (p *pool) mayWatchLocked() bool {
+	t := p.u.t
+	if p.canary != nil || p.closed || p.closeFreed || p.waiters.n > 0 && !p.mayOpenLocked() {
+		return false
+	}
+	if t.canaries.Add(1) > t.maxCanaries {
+		t.canaries.Add(-1)
+		return false
+	}
+	return true
+}
+
+// canaryDueLocked is when the sweep is to look at the canary.
+func (p *pool) canaryDueLocked(now time.Time) time.Time {
+	due := p.canary.watchedUntil
+	if p.canary.h2 {
+		due = earlier(due, now.Add(lookEvery(p.u.policy())))
+	}
+	return due
+}
+
+// dropCanaryLocked gives the canary up, if there is one.
+func (p *pool) dropCanaryLocked(doomed *doomedList) {
+	if c := p.canary; c != nil {
+		p.canary = nil
+		c.watched.Store(false)
+		p.u.t.canaries.Add(-1)
+		doomed.add(c)
+	}
+}
+
+// makeWayLocked gives the canary up where only it keeps a caller from dialing.
+func (p *pool) makeWayLocked(doomed *doomedList) {
+	if !p.mayOpenLocked() {
+		p.dropCanaryLocked(doomed)
+	}
+}
+
+// lookAtCanary takes note of the end of the canary c, if it has come. It is
+// called by the state hook and the sweep, without locks.
+func (p *pool) lookAtCanary(c *conn) {
+	ended := c.cc.Err() != nil || c.h2 && c.cc.InFlight() == 0 && c.cc.Available() == 0
+	now := time.Now()
+	var doomed doomedList
+	p.mu.Lock()
+	if p.canary == c {
+		switch {
+		case ended:
+			p.closedLocked(c, c.trustedAge(now), now)
+			p.dropCanaryLocked(&doomed)
+		case !now.Before(c.watchedUntil):
+			p.survivedLocked(c, c.trustedAge(now), now)
+			p.dropCanaryLocked(&doomed)
+		}
+	}
+	p.mu.Unlock()
+	doomed.shut()
+}

@@ -1,0 +1,372 @@
+package deadline
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// A Learner finds out, from how connections end, after how long a server
+// closes idle ones. It is a pure function of what it is told; the zero value
+// knows nothing. It is not safe for concurrent use.
+//
+// A timeout shows as a cluster of closes at one age. Each cluster has a weight
+// E of closes in it and a weight S of connections that came through it alive;
+// both fade as new outcomes come, so that what a server does now counts and
+// what it did before its configuration changed does not. Nothing fades with
+// time alone: a quiet weekend teaches nothing.
+//
+// Restarts, reloads and drains close connections at ages that mean nothing. So
+// closes at one instant count once if their ages agree and not at all if they
+// do not, and a single close never outweighs a timeout that is confirmed.
+type Learner struct {
+	clusters [maxClusters]cluster
+	n        int // clusters in use, sorted by lo
+
+	// The last closes, wherever they belong, in milliseconds.
+	ages  [lastAges]uint32
+	nAges int // ever
+
+	deadline   time.Duration
+	confidence Confidence
+	heed       time.Duration // survivals up to this age say nothing
+	watch      time.Duration // until when a canary's survival says something of the deadline
+
+	// The closes of the current instant.
+	at     time.Time // of the last of them; zero: there was none
+	lo, hi time.Duration
+	mass   bool // their ages disagree
+	before snapshot
+
+	total Tally
+}
+
+// A Tally counts what a Learner was told.
+type Tally struct {
+	Closes   uint64 // by the server, while idle, of which it learned
+	Survived uint64 // outcomes of which it learned that were no closes
+	Mass     uint64 // closes set apart, since others at the same instant had other ages
+}
+
+// Confidence says how sure a Learner is of its deadline.
+type Confidence uint8
+
+// The degrees of confidence.
+const (
+	Nothing     Confidence = iota // no deadline is known
+	Provisional                   // one close, or knowledge of an earlier process
+	Confirmed                     // closes at one age, again and again
+)
+
+// String returns "none", "provisional" or "confirmed".
+func (c Confidence) String() string { return [...]string{"none", "provisional", "confirmed"}[c] }
+
+const (
+	maxClusters = 8
+
+	// No server closes connections that have been idle for less on purpose:
+	// they were closed by a restart, or for something else. Ages as small as
+	// the tolerance would all seem to agree.
+	shortest = 5 * leastTolerance
+
+	// Closes within this time of each other are one instant.
+	instant = 100 * time.Millisecond
+
+	// fade is what an outcome leaves of the weights before it. Two closes in a
+	// row confirm a cluster; two survivals in a row, at the least, are needed
+	// to give it up. Where several clusters stand, several servers answer, each
+	// is met only now and then, and more must be remembered.
+	fade        = 0.62
+	fadeSeveral = 0.9
+
+	// Closes that agree closely confirm each other when there are two. Where
+	// they do not, chance must be ruled out by more.
+	confirmedWeight  = 1.4
+	standingWeight   = 0.9 // of one that was confirmed before
+	scatteredWeight  = 2.2
+	scatteredShare   = 0.55
+	scatteredMost    = 0.7
+	closelyShare     = 400 // 0.25 %
+	widest           = 0.6 // a cluster's width, as a share of its lower edge
+	confirmedShare   = 0.25
+	provisionalShare = 0.5
+	negligible       = 0.05 // the weight at which a cluster is forgotten
+	recents          = 8
+	lastAges         = 16
+	toleranceShare   = 50 // 2 %
+	leastTolerance   = 50 * time.Millisecond
+	spreadSafety     = 3
+)
+
+// A cluster is an age, or a small range of ages, at which the server closes.
+type cluster struct {
+	lo, hi time.Duration
+	e, s   float64
+	stands bool            // it was confirmed at the last review
+	n      int             // closes, ever
+	recent [recents]uint32 // of them, the last ones, in milliseconds
+}
+
+type snapshot struct {
+	clusters [maxClusters]cluster
+	n        int
+}
+
+// Tolerance is by how much ages may differ that are taken for the same.
+func Tolerance(age time.Duration) time.Duration {
+	return max(age/toleranceShare, leastTolerance)
+}
+
+// Deadline returns the age at which the server closes idle connections, as far
+// as is known, and how sure that is. It is the lowest there is evidence for.
+func (l *Learner) Deadline() (time.Duration, Confidence) { return l.deadline, l.confidence }
+
+// Watch returns the age until which a connection must be watched whose end, or
+// survival, is to say whether the deadline still holds. 0 if there is none.
+func (l *Learner) Watch() time.Duration { return l.watch }
+
+// Heeds reports whether Survived would learn anything from the age: a cheap
+// question for those who ask on every request.
+func (l *Learner) Heeds(age time.Duration) bool { return l.n > 0 && age > l.heed }
+
+// Tally returns what was learned from.
+func (l *Learner) Tally() Tally { return l.total }
+
+// Closed tells that the server closed a connection that had been idle for age.
+func (l *Learner) Closed(now time.Time, age time.Duration) {
+	if age < shortest {
+		return
+	}
+	if l.at.IsZero() || now.Sub(l.at) > instant || now.Before(l.at) {
+		l.at, l.lo, l.hi, l.mass = now, age, age, false
+		l.before = snapshot{l.clusters, l.n}
+		l.total.Closes++
+		l.event(age)
+		l.review()
+		return
+	}
+	// More of the same instant: they say no more than the first did, and less
+	// if their ages differ.
+	l.at = now
+	l.lo, l.hi = min(l.lo, age), max(l.hi, age)
+	switch {
+	case l.mass:
+		l.total.Mass++
+	case l.hi-l.lo > Tolerance(l.hi):
+		l.mass = true
+		l.total.Mass += 2
+		l.total.Closes--
+		l.clusters, l.n = l.before.clusters, l.before.n
+		l.review()
+	default:
+		if c := l.find(age); c != nil {
+			c.lo, c.hi = min(c.lo, age), max(c.hi, age)
+			l.review()
+		}
+	}
+}
+
+// event learns from one close.
+func (l *Learner) event(age time.Duration) {
+	f := l.fading()
+	c := l.find(age)
+	if c == nil {
+		c = l.insert(age)
+	} else {
+		c.e, c.s = c.e*f, c.s*f
+		c.lo, c.hi = min(c.lo, age), max(c.hi, age)
+	}
+	c.e++
+	c.add(age)
+	l.ages[l.nAges%lastAges] = milliseconds(age)
+	l.nAges++
+	at := c.lo
+	for i := range l.n {
+		if o := &l.clusters[i]; o.hi < at {
+			// It came through that one alive.
+			o.e, o.s = o.e*f, o.s*f+1
+		}
+	}
+	l.forget()
+}
+
+// Survived tells that a connection was alive after it had been idle for age.
+func (l *Learner) Survived(age time.Duration) {
+	if !l.Heeds(age) {
+		return
+	}
+	f := l.fading()
+	for i := range l.n {
+		if c := &l.clusters[i]; c.hi+Tolerance(c.hi) < age {
+			c.e, c.s = c.e*f, c.s*f+1
+		}
+	}
+	l.total.Survived++
+	l.forget()
+	l.review()
+}
+
+func (l *Learner) fading() float64 {
+	standing := 0
+	for i := range l.n {
+		if l.confirmed(&l.clusters[i]) {
+			standing++
+		}
+	}
+	if standing > 1 {
+		return fadeSeveral
+	}
+	return fade
+}
+
+// confirmed reports whether the server can be taken to close at c's age on
+// purpose. Where the closes do not agree closely, most of all there were must
+// be among them: those of frequent restarts are everywhere.
+func (l *Learner) confirmed(c *cluster) bool {
+	share := c.e / (c.e + c.s)
+	if c.close(c.lo, c.hi) {
+		if c.stands {
+			return c.e >= standingWeight && share >= confirmedShare
+		}
+		return c.e >= confirmedWeight && share >= confirmedShare
+	}
+	if c.e < scatteredWeight || share < scatteredShare {
+		return false
+	}
+	all := l.ages[:min(l.nAges, lastAges)]
+	in := 0
+	for _, a := range all {
+		if age := time.Duration(a) * time.Millisecond; age >= c.lo-Tolerance(c.lo) && age <= c.hi+Tolerance(c.hi) {
+			in++
+		}
+	}
+	return float64(in) >= scatteredMost*float64(len(all))
+}
+
+// add notes one more close. If the last ones agree closely, all but one at
+// most, the others were accidents, such as a restart shortly before the timeout,
+// and the cluster shrinks to what agrees.
+func (c *cluster) add(age time.Duration) {
+	c.recent[c.n%recents] = milliseconds(age)
+	c.n++
+	if c.n < recents/2 || c.close(c.lo, c.hi) {
+		return
+	}
+	last := c.recent
+	known := last[:min(c.n, recents)]
+	slices.Sort(known)
+	for _, agree := range [][]uint32{known[1:], known[:len(known)-1]} {
+		lo, hi := time.Duration(agree[0])*time.Millisecond, time.Duration(agree[len(agree)-1])*time.Millisecond
+		if c.close(lo, hi) {
+			c.lo, c.hi = lo, hi
+			return
+		}
+	}
+}
+
+func milliseconds(d time.Duration) uint32 { return uint32(min(d/time.Millisecond, math.MaxUint32)) }
+
+// close reports whether ages agree closely.
+func (c *cluster) close(lo, hi time.Duration) bool {
+	return hi-lo <= max(lo/closelyShare, leastTolerance)
+}
+
+// edge is the age that is safe of the cluster: its lowest close, less three
+// times what the spread of so few lets expect below it.
+func (c *cluster) edge() time.Duration {
+	return max(c.lo/2, c.lo-spreadSafety*(c.hi-c.lo)/time.Duration(c.n))
+}
+
+// holds reports whether a cluster may reach from lo to hi. Ages that are
+// farther apart are no jitter of one timeout.
+func holds(lo, hi time.Duration) bool {
+	return float64(hi-lo) <= widest*float64(lo) || hi-lo <= leastTolerance
+}
+
+// find returns the cluster that age belongs to, or nil.
+func (l *Learner) find(age time.Duration) *cluster {
+	for i := range l.n {
+		c := &l.clusters[i]
+		if age >= c.lo-Tolerance(c.lo) && age <= c.hi+Tolerance(c.hi) && holds(min(c.lo, age), max(c.hi, age)) {
+			return c
+		}
+	}
+	return nil
+}
+
+// insert makes a cluster for age, in place of the least of them if there are
+// too many.
+func (l *Learner) insert(age time.Duration) *cluster {
+	if l.n == maxClusters {
+		least := 0
+		for i := range l.n {
+			if l.clusters[i].e < l.clusters[least].e {
+				least = i
+			}
+		}
+		l.remove(least)
+	}
+	i := 0
+	for i < l.n && l.clusters[i].lo < age {
+		i++
+	}
+	copy(l.clusters[i+1:l.n+1], l.clusters[i:l.n])
+	l.clusters[i] = cluster{lo: age, hi: age}
+	l.n++
+	return &l.clusters[i]
+}
+
+func (l *Learner) remove(i int) {
+	copy(l.clusters[i:l.n], l.clusters[i+1:l.n])
+	l.n--
+	l.clusters[l.n] = cluster{}
+}
+
+// forget drops clusters that nothing supports any more, and joins those that
+// have grown together.
+func (l *Learner) forget() {
+	for i := l.n - 1; i >= 0; i-- {
+		if l.clusters[i].e < negligible {
+			l.remove(i)
+		}
+	}
+	for i := l.n - 1; i > 0; i-- {
+		a, b := &l.clusters[i-1], l.clusters[i]
+		if a.hi+Tolerance(a.hi) >= b.lo && holds(a.lo, max(a.hi, b.hi)) {
+			a.hi = max(a.hi, b.hi)
+			a.e, a.s = a.e+b.e, a.s+b.s
+			if b.n > a.n {
+				a.n, a.recent = b.n, b.recent
+			}
+			l.remove(i)
+		}
+	}
+}
+
+// review draws the conclusion.
+func (l *Learner) review() {
+	l.deadline, l.confidence, l.heed, l.watch = 0, Nothing, 0, 0
+	for i := range l.n {
+		c := &l.clusters[i]
+		if past := c.hi + Tolerance(c.hi); i == 0 || past < l.heed {
+			l.heed = past
+		}
+		if c.stands = l.confirmed(c); c.stands && l.confidence != Confirmed {
+			l.conclude(c, Confirmed)
+		}
+	}
+	if l.confidence == Confirmed {
+		return
+	}
+	for i := range l.n {
+		if c := &l.clusters[i]; c.e/(c.e+c.s) >= provisionalShare {
+			l.conclude(c, Provisional)
+			return
+		}
+	}
+}
+
+func (l *Learner) conclude(from *cluster, sure Confidence) {
+	l.deadline, l.confidence = from.edge(), sure
+	l.watch = from.hi + 2*Tolerance(from.hi)
+}

@@ -1,0 +1,149 @@
+package idlewise
+
+import (
+	"time"
+
+	"github.com/idlewise/idlewise/internal/deadline"
+)
+
+// What an upstream's idle connections have come to teaches how long the next
+// ones may be kept. It is learned from what passes by: a connection that the
+// server closed at some age, one that was alive at another. Only canaries are
+// kept for the purpose.
+
+// maxAddresses is of how many of an upstream's addresses more is remembered
+// than goes into the upstream's own experience.
+const maxAddresses = 16
+
+// An experience is what was learned about an upstream, and about each of its
+// addresses, since several servers may answer to one name. It is guarded by
+// pool.mu.
+type experience struct {
+	name      deadline.Learner
+	addresses map[string]*deadline.Learner
+	retired   int // connections that reached their deadline
+}
+
+func (e *experience) at(address string) *deadline.Learner {
+	if l := e.addresses[address]; l != nil {
+		return l
+	}
+	if len(e.addresses) >= maxAddresses {
+		for old := range e.addresses {
+			delete(e.addresses, old) // any; it will be met again, or never
+			break
+		}
+	}
+	if e.addresses == nil {
+		e.addresses = make(map[string]*deadline.Learner)
+	}
+	l := new(deadline.Learner)
+	e.addresses[address] = l
+	return l
+}
+
+// own returns what was learned of the address alone, nil if there is no other.
+func (e *experience) own(address string) *deadline.Learner {
+	if len(e.addresses) < 2 {
+		return nil
+	}
+	return e.addresses[address]
+}
+
+// known returns the deadline of connections to the address: its own if that is
+// confirmed, else the upstream's.
+func (e *experience) known(address string) (time.Duration, deadline.Confidence) {
+	if l := e.own(address); l != nil {
+		if d, sure := l.Deadline(); sure == deadline.Confirmed {
+			return d, sure
+		}
+	}
+	return e.name.Deadline()
+}
+
+// watch is until which age a connection to the address must be watched to say
+// something about its deadline.
+func (e *experience) watch(address string) time.Duration {
+	if l := e.own(address); l != nil {
+		if _, sure := l.Deadline(); sure == deadline.Confirmed {
+			return l.Watch()
+		}
+	}
+	return e.name.Watch()
+}
+
+// clockTolerance is by how much the clocks may disagree about an age that is
+// learned from.
+const clockTolerance = 100 * time.Millisecond
+
+// trustedAge is how long c has been idle, by the monotonic clock; 0 if the wall
+// clock says otherwise, as after a suspend: then neither can be learned from.
+func (c *conn) trustedAge(now time.Time) time.Duration {
+	mono := now.Sub(c.idleSince)
+	wall := now.Round(0).Sub(c.idleSince.Round(0))
+	if mono <= 0 || (mono-wall).Abs() > clockTolerance {
+		return 0
+	}
+	return mono
+}
+
+// closedLocked learns that the server closed c when it had been idle for age.
+func (p *pool) closedLocked(c *conn, age time.Duration, now time.Time) {
+	if age <= 0 || p.u.policy().Learning == Off {
+		return
+	}
+	if p.learned == nil {
+		p.learned = new(experience)
+	}
+	p.learned.name.Closed(now, age)
+	p.learned.at(c.peer).Closed(now, age)
+	p.relimitLocked(now)
+}
+
+// survivedLocked learns that c was alive when it had been idle for age.
+func (p *pool) survivedLocked(c *conn, age time.Duration, now time.Time) {
+	e := p.learned
+	if e == nil || age <= 0 {
+		return
+	}
+	l := e.addresses[c.peer]
+	if !e.name.Heeds(age) && (l == nil || !l.Heeds(age)) {
+		return
+	}
+	e.name.Survived(age)
+	if l != nil {
+		l.Survived(age)
+	}
+	p.relimitLocked(now)
+}
+
+// noteClosed is closedLocked for a connection that was taken and found closed.
+func (p *pool) noteClosed(c *conn, now time.Time) {
+	p.mu.Lock()
+	p.closedLocked(c, c.trustedAge(now), now)
+	p.mu.Unlock()
+}
+
+// limitLocked says how old c may get while idle.
+func (p *pool) limitLocked(c *conn) idleLimit {
+	return idleLimitFor(p.u.policy(), c.hint.timeout, c.rtt, p.knownLocked(c.peer))
+}
+
+// knownLocked returns what was learned about connections to the address.
+func (p *pool) knownLocked(address string) lesson {
+	if p.learned == nil {
+		return lesson{}
+	}
+	d, sure := p.learned.known(address)
+	return lesson{d, sure}
+}
+
+// relimitLocked applies what was learned to the connections that are idle.
+func (p *pool) relimitLocked(now time.Time) {
+	for c := p.oldest; c != nil; c = c.prev {
+		if l := p.limitLocked(c); l != c.limit {
+			c.limit = l
+			p.dueLocked(c, now)
+		}
+	}
+}
