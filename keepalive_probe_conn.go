@@ -176,17 +176,16 @@ func (c *probeConn) watch(ctx context.Context) (ProbeEnd, time.Duration) {
 
 // state is what is known of the connection now.
 func (c *probeConn) state() wireState {
-	dead := c.cc.Err()
-	// Trap: on Go 1.26 nothing else tells that an idle connection got GOAWAY.
-	// Available says 1000 of a connection that was closed: Err comes first.
-	goAway := c.h2 && dead == nil && c.cc.Available() == 0 && c.cc.InFlight() == 0
+	dead := c.cc.Err() // first: its cause was read before
 	s := c.wire.state()
-	s.layered = c.layered
-	s.h2 = c.h2
-	s.goAway = goAway
+	s.layered, s.h2 = c.layered, c.h2
 	if dead != nil {
 		s.dead = dead.Error()
+		return s
 	}
+	// Trap: on Go 1.26 nothing else tells that an idle connection got GOAWAY.
+	// A connection that is just being closed has no streams either.
+	s.goAway = c.h2 && c.cc.Available() == 0 && c.cc.InFlight() == 0 && c.cc.Err() == nil
 	return s
 }
 

@@ -204,6 +204,8 @@ func (s wireState) ended() (ProbeEnd, time.Time) {
 		return ProbeEndGoAway, goodbye
 	case s.end == endRST:
 		return ProbeEndRST, at
+	case s.end == endNone && others > 0 && s.dead == "":
+		return ProbeEndOpen, time.Time{} // net/http is closing it, and will say why
 	case s.end == endNone && others > 0 && s.dead == errTextServerClosedIdle:
 		return ProbeEnd408, goodbye // net/http calls these two the same
 	case s.end == endNone && others > 0:
