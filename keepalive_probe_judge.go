@@ -166,18 +166,19 @@ func (r *ProbeReport) SuggestedPolicy() Policy {
 // safeTimeout is the measured timeout as it should be configured: its lower
 // edge. The margin is not subtracted here; the Transport does that.
 //
-// The announced time does not count, though it is the server's promise: what
-// was seen is known better, in both directions.
+// What was seen counts for more than what was announced, in both directions:
+// Node keeps connections a second longer than it says.
 //
 // The least of a few samples lies above the true least, the farther the more
 // they spread and the fewer they are. Three times the spread over their number
-// is the rule that the learner applies inside a cluster. Of a silent drop the
+// is the rule that the learner applies inside a cluster. Below a promise that
+// no sample broke, there is no need to go. Of a silent drop the
 // lower edge is a time after which requests were answered, and stays. Three
 // digits are what a reader wants, rounded down.
 func (r *ProbeReport) safeTimeout() time.Duration {
 	t := r.Lower
 	if spread := r.Upper - r.Lower; r.Reuse == nil && r.Measured > 1 && spread > max(r.Lower/50, oneInstant) {
-		t = max(t/2, t-3*spread/time.Duration(r.Measured))
+		t = max(t/2, t-3*spread/time.Duration(r.Measured), min(r.Announced, t))
 	}
 	unit := time.Microsecond
 	for unit*1000 <= t {
