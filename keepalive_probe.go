@@ -158,8 +158,8 @@ func (p *prober) open(ctx context.Context, row *ProbeConn) *probeConn {
 		c, err := p.dial(ctx)
 		if err != nil {
 			row.End, row.Detail = ProbeEndUnreachable, err.Error()
-			if ctx.Err() != nil {
-				row.End = ProbeEndUnfinished
+			if ctx.Err() != nil && context.Cause(ctx) != errProbeOver {
+				row.End = ProbeEndUnfinished // the caller gave up, not the server
 			}
 			p.mu.Lock()
 			p.dialErr = err
@@ -259,12 +259,12 @@ func (p *prober) watchOne(ctx context.Context, n int) ProbeConn {
 	return row
 }
 
-// note takes over what is worth telling of c, which has ended or was given up.
-func (row *ProbeConn) note(c *probeConn) {
-	now := time.Now()
-	row.Suspended = c.suspended(now)
-	if s := c.wire.state(); s.raw && !s.h2 && len(s.burst) > 0 {
-		row.Detail = fmt.Sprintf("%q", shorten(string(s.burst)))
+// note takes over what is worth telling of a connection that has ended or was
+// given up.
+func (c *ProbeConn) note(of *probeConn) {
+	c.Suspended = of.suspended(time.Now())
+	if s := of.wire.state(); s.raw && !s.h2 && len(s.burst) > 0 {
+		c.Detail = fmt.Sprintf("%q", shorten(string(s.burst)))
 	}
 }
 

@@ -33,7 +33,6 @@ var errProbeSlow = errors.New("AnswerTimeout is over")
 // dial opens a connection with the Base's settings, outside every pool.
 func (p *prober) dial(ctx context.Context) (*probeConn, error) {
 	c := &probeConn{p: p, wire: newProbeWire()}
-	rec := &dialRecord{proxy: p.proxy}
 	dialCtx, cancel := context.WithCancelCause(ctx)
 	// Not canceled before the connection is closed: a dialer may tie its
 	// connection's life to the context.
@@ -41,15 +40,41 @@ func (p *prober) dial(ctx context.Context) (*probeConn, error) {
 	slow := time.AfterFunc(p.opt.AnswerTimeout, func() { cancel(errProbeSlow) })
 	defer slow.Stop()
 
-	dialCtx = context.WithValue(dialCtx, probeWireKey{}, c.wire)
-	dialCtx = httptrace.WithClientTrace(dialCtx, rec.trace())
-	cc, err := p.http.NewClientConn(dialCtx, p.scheme, p.addr)
-	if err != nil {
-		if context.Cause(dialCtx) == errProbeSlow && ctx.Err() == nil {
-			err = fmt.Errorf("no connection after %v (AnswerTimeout): %w", p.opt.AnswerTimeout, err)
+	done := make(chan error, 1)
+	go func() { done <- c.connect(dialCtx) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-dialCtx.Done():
+		// A dialer need not heed its context; a Dial without one cannot.
+		go func() {
+			<-done
+			c.close()
+		}()
+		err = context.Cause(dialCtx)
+		if err == errProbeOver {
+			return nil, fmt.Errorf("no connection yet: %w", err)
 		}
+		if err != errProbeSlow {
+			return nil, err
+		}
+		return nil, fmt.Errorf("no connection after %v: %w", p.opt.AnswerTimeout, err)
+	}
+	if err != nil {
 		c.close()
 		return nil, err
+	}
+	return c, nil
+}
+
+func (c *probeConn) connect(ctx context.Context) error {
+	p := c.p
+	rec := &dialRecord{proxy: p.proxy}
+	ctx = context.WithValue(ctx, probeWireKey{}, c.wire)
+	ctx = httptrace.WithClientTrace(ctx, rec.trace())
+	cc, err := p.http.NewClientConn(ctx, p.scheme, p.addr)
+	if err != nil {
+		return err
 	}
 	c.cc = cc
 	c.h2 = rec.isHTTP2(p.t.base, p.scheme)
@@ -64,7 +89,7 @@ func (p *prober) dial(ctx context.Context) (*probeConn, error) {
 		c.remote = c.wire.RemoteAddr().String()
 	}
 	cc.SetStateHook(func(*http.ClientConn) { c.wire.nudge() })
-	return c, nil
+	return nil
 }
 
 // close ends the connection without waiting for TLS to say goodbye, which

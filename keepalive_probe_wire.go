@@ -24,6 +24,7 @@ type probeWire struct {
 	burst    []byte // what came last while resting, its beginning
 	burstAt  time.Time
 	burstEnd time.Time
+	surplus  int // bytes read while resting
 	end      ending
 	endAt    time.Time
 	endErr   error
@@ -36,6 +37,9 @@ const (
 	// burstGap ends a burst: what comes later is another one. A goodbye and the
 	// FIN behind it are sent together.
 	burstGap = 100 * time.Millisecond
+	// maxSurplus is how many unasked bytes are read, as of an HTTP/2 server
+	// that sends pings and settings, before the connection is given up.
+	maxSurplus = 1 << 20
 )
 
 type probeWireKey struct{}
@@ -75,6 +79,7 @@ func (w *probeWire) Read(p []byte) (int, error) {
 	unasked := n > 0 && w.resting
 	if unasked {
 		w.noteBurstLocked(p[:n], now)
+		w.surplus += n
 	}
 	if err != nil && w.end == endNone && w.closedAt.IsZero() {
 		w.end, w.endAt, w.endErr = endOther, now, err
@@ -88,8 +93,8 @@ func (w *probeWire) Read(p []byte) (int, error) {
 	if unasked || err != nil {
 		w.nudge()
 	}
-	if unasked && w.raw && !w.h2 {
-		// net/http would print such bytes in the program's log.
+	if unasked && (w.raw && !w.h2 || w.surplus > maxSurplus) {
+		// Not to net/http, which prints HTTP/1's in the program's log.
 		return 0, io.EOF
 	}
 	return n, err
@@ -126,7 +131,7 @@ func (w *probeWire) rest() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.resting = true
-	w.burst = nil
+	w.burst, w.surplus = nil, 0
 	if w.lastRead.IsZero() {
 		return time.Now()
 	}
@@ -141,6 +146,7 @@ type wireState struct {
 	layered  bool   // TLS within TLS: the sizes of records say nothing
 	burst    []byte // what came last, unasked
 	burstAt  time.Time
+	flooded  bool // more than maxSurplus came
 	end      ending
 	endAt    time.Time
 	closedAt time.Time
@@ -155,7 +161,7 @@ func (w *probeWire) state() wireState {
 	defer w.mu.Unlock()
 	s := wireState{
 		attached: w.Conn != nil, raw: w.raw, h2: w.h2, end: w.end, endAt: w.endAt, closedAt: w.closedAt,
-		burst: w.burst, burstAt: w.burstAt, now: time.Now(),
+		burst: w.burst, burstAt: w.burstAt, flooded: w.surplus > maxSurplus, now: time.Now(),
 	}
 	last := s.endAt
 	if last.IsZero() {
@@ -186,6 +192,8 @@ func (s wireState) ended() (ProbeEnd, time.Time) {
 		if bytes.HasPrefix(s.burst, []byte("HTTP/1.")) && bytes.HasPrefix(s.burst[min(8, len(s.burst)):], []byte(" 408")) {
 			return ProbeEnd408, goodbye
 		}
+		return ProbeEndUnasked, goodbye
+	case s.flooded:
 		return ProbeEndUnasked, goodbye
 	case s.goAway:
 		return ProbeEndGoAway, goodbye

@@ -1,6 +1,8 @@
 package idlewise
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -46,6 +48,28 @@ func TestWhatCameLastTellsTheEnd(t *testing.T) {
 			require.Equal(t, c.want, end)
 		})
 	}
+}
+
+func TestAServerThatTalksWithoutEndIsGivenUp(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	w := newProbeWire()
+	w.Conn, w.raw, w.h2 = ours, true, true
+	w.rest()
+	go func() {
+		for {
+			if _, err := theirs.Write(make([]byte, 32<<10)); err != nil {
+				return
+			}
+		}
+	}()
+	n, err := io.Copy(io.Discard, w)
+	require.NoError(t, err)
+	require.LessOrEqual(t, n, int64(maxSurplus))
+	require.LessOrEqual(t, len(w.burst), maxBurst)
+	end, _ := w.state().ended()
+	require.Equal(t, ProbeEndUnasked, end)
+	w.Close()
 }
 
 // Whatever a server sends, it is judged, and only a server's ends come out.
