@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -133,6 +134,17 @@ func serveRaw(l net.Listener, serve func(net.Conn)) {
 	}
 }
 
+func TestAProbeReadsNoEndlessHeader(t *testing.T) {
+	handler := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("X-Long", strings.Repeat("a", 200<<10))
+	})
+	inWorld(t, worldConfig{server: faultserver.Config{Handler: handler}}, func(t *testing.T, w *world) {
+		r := w.probe(ProbeOptions{})
+		require.Equal(t, ProbeUnanswered, r.Finding, r.String())
+		require.Contains(t, r.Summary(), "headers exceeded")
+	})
+}
+
 func TestAProbeReadsNoMoreOfAResponseThanItMay(t *testing.T) {
 	const body = 300 << 10
 	var sent int
@@ -173,7 +185,8 @@ func TestAProbeDoesNotWaitForADialerThatHeedsNoContext(t *testing.T) {
 	var release chan struct{}
 	cfg := worldConfig{base: func(b *http.Transport) {
 		b.DialContext = nil
-		b.Dial = func(string, string) (net.Conn, error) { //lint:ignore SA1019 it is the one without a context
+		//lint:ignore SA1019 it has no context, which is the point
+		b.Dial = func(string, string) (net.Conn, error) {
 			<-release
 			c, _ := net.Pipe()
 			return c, nil

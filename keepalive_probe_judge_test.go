@@ -24,6 +24,7 @@ func TestAMassCloseIsToldFromATimeout(t *testing.T) {
 		"a restart":                       {[]ProbeConn{endedAt(0, 5, fin), endedAt(.5, 5.01, fin), endedAt(1.5, 5.02, fin)}, 3},
 		"begun together":                  {[]ProbeConn{endedAt(0, 5, fin), endedAt(0.01, 5.01, fin)}, 0},
 		"a server that looks each second": {[]ProbeConn{endedAt(0.2, 3, fin), endedAt(.7, 3, fin), endedAt(1.7, 4, fin)}, 0},
+		"it looks, one spared by little":  {[]ProbeConn{endedAt(0.2, 3, fin), endedAt(.7, 3, fin), endedAt(1.05, 4, fin)}, 0},
 		"one of two servers":              {[]ProbeConn{endedAt(0, 12, fin), endedAt(.5, 12, fin), endedAt(1.5, 61.5, fin)}, 2},
 		"one of two, the other kept":      {[]ProbeConn{endedAt(0, 12, fin), endedAt(.5, 12, fin), endedAt(1.5, 120, open)}, 2},
 		"a restart after a timeout":       {[]ProbeConn{endedAt(0, 5, fin), endedAt(.5, 5.2, fin), endedAt(1.5, 5.2, fin)}, 2},

@@ -193,9 +193,8 @@ func (o *ProbeOptions) request(u *url.URL, method string) *http.Request {
 		req.Header = make(http.Header)
 	}
 	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host
+		req.Host = host // net/http ignores the entry itself
 	}
-	delete(req.Header, "Host")
 	if o.ElicitHint && req.Header["Connection"] == nil {
 		req.Header.Set("Connection", "keep-alive")
 	}

@@ -1,6 +1,7 @@
 package idlewise
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -60,6 +61,7 @@ func TestBisectFindsASilentDrop(t *testing.T) {
 		require.LessOrEqual(t, r.Upper-r.Lower, drop/50)
 		require.False(t, r.Reuse.Inconsistent)
 		require.Less(t, len(r.Reuse.Tries), 40)
+		require.Less(t, r.Took, 3*time.Minute, "idle times beyond a deadly one are given up")
 		require.InDelta(t, drop, r.SuggestedPolicy().ServerKeepAlive, float64(drop/50))
 		require.LessOrEqual(t, r.SuggestedPolicy().ServerKeepAlive, drop)
 	})
@@ -94,5 +96,13 @@ func TestBisectMeasuresACloseThatShows(t *testing.T) {
 		require.Equal(t, 6030*time.Millisecond, r.Lower)
 		require.Equal(t, ProbeEndFIN, r.End)
 		require.Equal(t, 5*time.Second, r.Announced)
+	})
+}
+
+func TestBisectTakesASlowServerForAlive(t *testing.T) {
+	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Second) })
+	inWorld(t, worldConfig{server: faultserver.Config{Handler: slow}}, func(t *testing.T, w *world) {
+		r := w.probe(ProbeOptions{Bisect: true})
+		require.Equal(t, ProbeOutlasted, r.Finding, r.String())
 	})
 }

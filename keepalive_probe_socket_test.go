@@ -48,8 +48,7 @@ func TestAProbeOverRealSocketsSeesTheEnd(t *testing.T) {
 	plain := idleServer(t, false)
 	secure := idleServer(t, true)
 	roots := secure.Client().Transport.(*http.Transport).TLSClientConfig
-	http1Roots := roots.Clone()
-	http1Roots.NextProtos = nil
+	http1Roots := roots.Clone() // a Transport that speaks HTTP/2 adds it to its own
 	for name, c := range map[string]struct {
 		base *http.Transport
 		url  string
@@ -58,7 +57,7 @@ func TestAProbeOverRealSocketsSeesTheEnd(t *testing.T) {
 		"plain":              {&http.Transport{}, plain.URL, ProbeEndFIN},
 		"without keep-alive": {&http.Transport{DisableKeepAlives: true}, plain.URL, ProbeEndFIN},
 		"limited":            {&http.Transport{MaxConnsPerHost: 1}, plain.URL, ProbeEndFIN},
-		"TLS":                {&http.Transport{TLSClientConfig: roots}, secure.URL, ProbeEndCloseNotify},
+		"TLS":                {&http.Transport{TLSClientConfig: http1Roots}, secure.URL, ProbeEndCloseNotify},
 		"HTTP/2":             {&http.Transport{TLSClientConfig: roots, ForceAttemptHTTP2: true}, secure.URL, ProbeEndGoAway},
 		"own TLS dialer": {&http.Transport{DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return (&tls.Dialer{Config: http1Roots}).DialContext(ctx, network, addr)

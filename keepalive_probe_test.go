@@ -164,7 +164,7 @@ func TestAProbeUsesGETWhereTheServerDoesNotKnowHEAD(t *testing.T) {
 func TestAProbeSendsWhatItIsAskedTo(t *testing.T) {
 	inWorld(t, worldConfig{server: faultserver.Config{Personality: "uvicorn", Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
-		if r.Method != "OPTIONS" || r.Host != "other" || r.Header.Get("X-A") != "b" || user != "me" || password != "secret" {
+		if r.Method != "OPTIONS" || r.Host != "other" || len(r.Header["Host"]) > 0 || r.Header.Get("X-A") != "b" || user != "me" || password != "secret" {
 			rw.WriteHeader(http.StatusTeapot)
 		}
 	})}}, func(t *testing.T, w *world) {
@@ -203,4 +203,15 @@ func TestRestartsLeaveTheTimeoutUnknown(t *testing.T) {
 		require.Equal(t, 20*time.Second, r.AtLeast.Round(time.Second))
 		require.Zero(t, r.SuggestedPolicy())
 	})
+}
+
+func TestAProbeSendsNoPings(t *testing.T) {
+	base := &http.Transport{HTTP2: &http.HTTP2Config{SendPingTimeout: time.Second, MaxReadFrameSize: 1 << 20}}
+	tr, err := New(Config{Base: base})
+	require.NoError(t, err)
+	defer tr.Close()
+	probing := tr.probeBase(nil)
+	require.Zero(t, probing.HTTP2.SendPingTimeout, "a server may take them for use")
+	require.Equal(t, 1<<20, probing.HTTP2.MaxReadFrameSize)
+	require.Equal(t, time.Second, tr.base.http.HTTP2.SendPingTimeout, "the pool's stay as they are")
 }

@@ -50,6 +50,22 @@ func TestWhatCameLastTellsTheEnd(t *testing.T) {
 	}
 }
 
+func TestWhatCameLongBeforeTheEndHasNothingToDoWithIt(t *testing.T) {
+	now := time.Now()
+	w := newProbeWire()
+	w.Conn = &net.TCPConn{}
+	w.rest()
+	w.noteBurstLocked(record(23, 200), now.Add(-time.Second))
+	w.end, w.endAt = endFIN, now
+	end, at := w.state().ended()
+	require.Equal(t, ProbeEndFIN, end)
+	require.Equal(t, now, at)
+
+	w.noteBurstLocked(record(23, 19), now)
+	end, _ = w.state().ended()
+	require.Equal(t, ProbeEndCloseNotify, end)
+}
+
 func TestAServerThatTalksWithoutEndIsGivenUp(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
