@@ -69,6 +69,9 @@ func isMassClose(group []*ProbeConn, all []ProbeConn) bool {
 
 // conclude fills in what follows from the connections.
 func (r *ProbeReport) conclude() {
+	if r.Conns == nil {
+		r.Conns = []ProbeConn{} // not null in JSON
+	}
 	markMassCloses(r.Conns)
 	var seen [len(probeEndNames)]int
 	massClosed := false
@@ -174,12 +177,14 @@ func (r *ProbeReport) SuggestedPolicy() Policy {
 // is the rule that the learner applies inside a cluster. Below a promise that
 // no sample broke, there is no need to go. Of a silent drop the
 // lower edge is a time after which requests were answered, and stays. Three
-// digits are what a reader wants, rounded down.
+// digits are what a reader wants, rounded down, but for a thousandth: timers
+// are that coarse, and the margin is wider by far.
 func (r *ProbeReport) safeTimeout() time.Duration {
 	t := r.Lower
 	if spread := r.Upper - r.Lower; r.Reuse == nil && r.Measured > 1 && spread > max(r.Lower/50, oneInstant) {
 		t = max(t/2, t-3*spread/time.Duration(r.Measured), min(r.Announced, t))
 	}
+	t += min(t/1000, time.Millisecond)
 	unit := time.Microsecond
 	for unit*1000 <= t {
 		unit *= 10

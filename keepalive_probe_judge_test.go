@@ -46,7 +46,7 @@ func TestAMassCloseIsToldFromATimeout(t *testing.T) {
 	}
 }
 
-func TestTheSuggestedTimeoutIsNoLongerThanWhatWasMeasured(t *testing.T) {
+func TestTheSuggestedTimeoutIsTheLowerEdgeOfWhatWasMeasured(t *testing.T) {
 	for _, c := range []struct {
 		lower, upper time.Duration
 		n            int
@@ -56,6 +56,8 @@ func TestTheSuggestedTimeoutIsNoLongerThanWhatWasMeasured(t *testing.T) {
 		{6031 * time.Millisecond, 6034 * time.Millisecond, 3, 6030 * time.Millisecond},
 		{604321 * time.Millisecond, 604500 * time.Millisecond, 3, 604 * time.Second},
 		{50123 * time.Microsecond, 51 * time.Millisecond, 3, 50100 * time.Microsecond},
+		{1999600 * time.Microsecond, 2 * time.Second, 3, 2 * time.Second},
+		{1990 * time.Millisecond, 2 * time.Second, 3, 1990 * time.Millisecond},
 		{10 * time.Second, 13 * time.Second, 3, 7 * time.Second},
 		{5 * time.Second, 60 * time.Second, 2, 2500 * time.Millisecond},
 		{5 * time.Second, 5 * time.Second, 1, 5 * time.Second},

@@ -17,6 +17,9 @@ Opens a few connections to each server, sends one request on each, and waits
 to see after how long, and how, the server ends them. Prints what the server
 announced beside what is true, and the policy to configure.
 
+HTTP_PROXY, HTTPS_PROXY and NO_PROXY count. Through a proxy its connections are
+measured, not the server's.
+
 Ctrl-C ends the probes and prints what is known so far.
 
 Exit codes:
