@@ -44,7 +44,6 @@ func (t *Transport) Probe(ctx context.Context, rawURL string, opt ProbeOptions) 
 	if err != nil {
 		return nil, fmt.Errorf("idlewise: probe: %w", err)
 	}
-	defer p.http.CloseIdleConnections()
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opt.Timeout, errProbeOver)
 	defer cancel()
 

@@ -95,14 +95,19 @@ func (c *probeConn) connect(ctx context.Context) error {
 // close ends the connection without waiting for TLS to say goodbye, which
 // takes up to 5 s if the peer has vanished.
 func (c *probeConn) close() {
-	if c.wire.Conn != nil {
-		c.wire.Close()
-	}
+	c.hangUp()
 	if c.cc != nil {
 		c.cc.SetStateHook(nil)
 		c.cc.Close()
 	}
 	c.cancel()
+}
+
+// hangUp closes the socket, if it is known.
+func (c *probeConn) hangUp() {
+	if c.wire.Conn != nil {
+		c.wire.Close()
+	}
 }
 
 // An answer is what a probe keeps of a response.
@@ -149,6 +154,8 @@ func (c *probeConn) ask(ctx context.Context, method string, wait time.Duration) 
 	case err != nil:
 		return a, c.slow(ctx, wait, err)
 	case n > max(0, c.p.opt.MaxBody):
+		// Trap: from Go 1.27 on, Body.Close reads on, up to 256 KiB.
+		c.hangUp()
 		return a, errProbeBody
 	}
 	return a, nil
