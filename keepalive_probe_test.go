@@ -188,7 +188,7 @@ func TestARestartInMidProbeIsNotTakenForATimeout(t *testing.T) {
 			require.True(t, c.MassClose, r.String())
 		}
 		require.Equal(t, ProbeTimeout, r.Finding, r.String())
-		require.Equal(t, 65*time.Second, r.Lower)
+		require.InDelta(t, 65, r.Lower.Seconds(), 0.5, "Puma's timer is a little late")
 		require.Equal(t, 3, r.Measured)
 	})
 }
