@@ -131,7 +131,7 @@ func (p *pool) limitLocked(c *conn) idleLimit {
 
 // knownLocked returns what was learned about connections to the address.
 func (p *pool) knownLocked(address string) lesson {
-	if p.learned == nil {
+	if p.learned == nil || p.u.policy().Learning == Off {
 		return lesson{}
 	}
 	d, sure := p.learned.known(address)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -52,6 +53,10 @@ type Config struct {
 	// limit. Default: 1024.
 	MaxIdleConns int
 
+	// Learned is what another Transport had learned, perhaps in an earlier
+	// process: see Knowledge. It is copied. nil: nothing is known.
+	Learned *Knowledge
+
 	// MaxCanaries is how many connections in the whole Transport may be kept
 	// open past their deadline to see when the server closes them; see
 	// Policy.Canary. Negative: none. Default: 32.
@@ -79,6 +84,7 @@ type Transport struct {
 	maxUpstreams int
 	maxIdle      int64 // not positive: no limit
 	maxCanaries  int64
+	learned      map[string]UpstreamKnowledge // by an earlier process, by the upstream's name
 
 	registry   registry
 	idleConns  atomic.Int64
@@ -133,6 +139,11 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 			errs = append(errs, fmt.Errorf("Policies.Default.MaxConns: %d differs from the Base's MaxConnsPerHost, %d; set only one of them", own, from.MaxConnsPerHost))
 		}
 	}
+	if cfg.Learned != nil {
+		if err := cfg.Learned.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("Config.Learned: %w; leave it nil to start without", err))
+		}
+	}
 	table, err := cfg.Policies.compile(defaults)
 	if err != nil {
 		errs = append(errs, err)
@@ -157,6 +168,13 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 	fill(&t.maxIdle, defaultTotalIdleConns)
 	t.maxCanaries = int64(cfg.MaxCanaries)
 	fill(&t.maxCanaries, defaultMaxCanaries)
+	if cfg.Learned != nil {
+		t.learned = make(map[string]UpstreamKnowledge, len(cfg.Learned.Upstreams))
+		for _, k := range cfg.Learned.Upstreams {
+			k.Timeouts = slices.Clone(k.Timeouts)
+			t.learned[k.Name] = k
+		}
+	}
 	t.registry.spelled = make(map[spelling]*upstream)
 	t.registry.upstreams = make(map[upstreamKey]*upstream)
 	t.quietNow = make(chan struct{}, 1)

@@ -125,6 +125,7 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 b
 	}
 	up.pol, up.pattern = t.policies.find(policyFor)
 	up.pool.u = up
+	up.pool.learned = t.learnedBefore(up)
 	return up
 }
 
