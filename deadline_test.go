@@ -67,6 +67,16 @@ func TestTheServersAnnouncementSetsTheDeadline(t *testing.T) {
 	})
 }
 
+func TestExplainRemembersTheAnnouncementWhileNoConnectionIsIdle(t *testing.T) {
+	inWorld(t, worldConfig{server: faultserver.Config{KeepAlive: "timeout=7"}}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		w.tr.CloseIdleConnections()
+		e := w.tr.Explain(w.server.URL)
+		require.Equal(t, 7*time.Second, e.ServerKeepAlive)
+		require.Equal(t, DeadlineHint, e.Source)
+	})
+}
+
 func TestTheAnnouncementIsNotBelievedIfThePolicySaysSo(t *testing.T) {
 	inWorld(t, worldConfig{
 		server: faultserver.Config{KeepAlive: "timeout=5"},

@@ -101,8 +101,11 @@ func (u *upstream) explain(now time.Time) Explanation {
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.knownLocked("")
-	strictest := idleLimitFor(pol, 0, 0, known)
+	announced := p.announced
+	if pol.Hint == Off {
+		announced = 0
+	}
+	strictest := idleLimitFor(pol, announced, 0, p.knownLocked(""))
 	for c := p.first; c != nil; c = c.newer {
 		info := ConnInfo{ID: c.id, Remote: c.peer, Proto: "HTTP/1", Age: elapsed(c.born, now), Requests: c.uses, RTT: c.rtt, Idle: c.idle}
 		if c.local != nil {

@@ -49,8 +49,9 @@ type pool struct {
 	timerAt time.Time // when it fires; zero: it is not running
 	lastUse time.Time
 
-	learned *experience // nil: nothing yet
-	canary  *conn       // it left the pool, and its socket is open
+	learned   *experience   // nil: nothing yet
+	canary    *conn         // it left the pool, and its socket is open
+	announced time.Duration // by the server's last Keep-Alive header; for Explain
 
 	serverEnded time.Time // when the server last ended a connection on which it had answered
 
@@ -316,6 +317,9 @@ func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
 		}
 		c.ctx, c.attempt = nil, nil
 		c.served = true
+		if c.hint.timeout > 0 {
+			p.announced = c.hint.timeout
+		}
 		p.survivedLocked(c, c.idledFor, now)
 		c.idleSince, c.took = now, elapsed(c.sentAt, now)
 		// The server's clock may have started when it had written the

@@ -196,7 +196,7 @@ func (sc *scene) retired() time.Duration {
 	ours := sc.contenders[1]
 	for _, t := range ours.transports {
 		e := t.(*idlewise.Transport).Explain(ours.url)
-		if e.Source == idlewise.DeadlineConfigured || e.Source == idlewise.DeadlineHint {
+		if e.ServerKeepAlive > 0 && e.Source != idlewise.DeadlineMaxIdleTime {
 			return e.IdleLimit
 		}
 	}
