@@ -1,7 +1,6 @@
 package idlewise
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/http/httptrace"
@@ -143,17 +142,8 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	c := l.c
 	sent := req
 	body, other := b.forAttempt()
-	var cancel context.CancelFunc
-	switch {
-	case cancelOf(req) != nil:
-		var ctx context.Context
-		ctx, cancel = withCancel(req)
-		sent = req.WithContext(ctx)
-		dropCancel(sent)
-	case other:
-		sent = req.WithContext(req.Context())
-	}
 	if other {
+		sent = req.WithContext(req.Context())
 		sent.Body = body
 	}
 	before := int64(-1)
@@ -163,11 +153,8 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	resp, err := c.cc.RoundTrip(sent)
 	if err == nil {
 		resp.Request = req
-		c.wrapShared(resp, req.Method, cancel)
+		c.wrapShared(resp, req.Method)
 		return outcome{resp: resp}
-	}
-	if cancel != nil {
-		cancel()
 	}
 	out := outcome{err: legacyCause(req, plainCause(err)), over: true}
 	if req.Context().Err() == nil && !requestCanceled(req) && !b.failed() {

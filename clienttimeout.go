@@ -65,16 +65,7 @@ func timesOut(ctx context.Context) bool {
 	return true
 }
 
-// withCancel returns a context for an attempt at req, which has a
-// Request.Cancel: it ends when that is closed, too. Until it has ended, or the
-// function was called, something is left running.
-func withCancel(req *http.Request) (context.Context, context.CancelFunc) {
-	ctx, end := context.WithCancelCause(req.Context())
-	go watchCancel(cancelOf(req), req.Context(), ctx, end)
-	return ctx, func() { end(nil) }
-}
-
-// watchCancel ends attempt when cancel is closed, and returns when it has
+// watchCancel ends an HTTP/1 attempt when cancel is closed, and returns when it has
 // ended. caller is the context of the request.
 func watchCancel(cancel <-chan struct{}, caller, attempt context.Context, end context.CancelCauseFunc) {
 	select {
@@ -102,12 +93,11 @@ func awaitCancel(req *http.Request) {
 	}
 }
 
-// legacyCause returns err, or what net/http says if it was Request.Cancel that
-// ended the attempt: HTTP/2 asks the attempt's context for its end, not for the
-// cause.
+// legacyCause returns err, or what ended req if that was its deadline and
+// HTTP/2, which looks at Request.Cancel itself, saw the other signal first.
 func legacyCause(req *http.Request, err error) error {
-	if err == context.Canceled && requestCanceled(req) && req.Context().Err() == nil {
-		return errRequestCanceled
+	if err != errRequestCanceled && err.Error() == errRequestCanceled.Error() && requestCanceled(req) && timesOut(req.Context()) {
+		return req.Context().Err() // as HTTP/2 does; HTTP/1 gives the cause
 	}
 	return err
 }

@@ -1,7 +1,6 @@
 package idlewise
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"runtime"
@@ -100,9 +99,8 @@ func (c *conn) permitsLocked(available, inFlight, more int) bool {
 
 // A stream is what must be known about one when it ends.
 type stream struct {
-	epoch    int                // of the connection's count of streams; -1: it was not used
-	headerAt time.Time          // when the response's header came; zero: there was none
-	cancel   context.CancelFunc // of the attempt's context, or nil
+	epoch    int       // of the connection's count of streams; -1: it was not used
+	headerAt time.Time // when the response's header came; zero: there was none
 }
 
 // A sharedBody tells the pool when the stream of an HTTP/2 response has ended.
@@ -116,9 +114,6 @@ type sharedBody struct {
 func (b *sharedBody) end() {
 	if b.ended.CompareAndSwap(false, true) {
 		b.c.pool.streamEnded(b.c, b.stream)
-		if b.stream.cancel != nil {
-			b.stream.cancel()
-		}
 	}
 }
 
@@ -289,12 +284,12 @@ func (p *pool) askAgain(c *conn) {
 }
 
 // wrapShared makes resp tell when its stream has ended. method is the
-// request's; cancel, if not nil, ends the attempt's context.
-func (c *conn) wrapShared(resp *http.Response, method string, cancel context.CancelFunc) {
+// request's.
+func (c *conn) wrapShared(resp *http.Response, method string) {
 	c.pool.mu.Lock()
 	c.entering--
 	c.answered, c.served = true, true
-	s := stream{epoch: c.epoch, headerAt: time.Now(), cancel: cancel}
+	s := stream{epoch: c.epoch, headerAt: time.Now()}
 	c.pool.survivedLocked(c, c.idledFor, s.headerAt)
 	c.idledFor = 0
 	c.pool.mu.Unlock()
@@ -303,9 +298,6 @@ func (c *conn) wrapShared(resp *http.Response, method string, cancel context.Can
 	if resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 || method == http.MethodHead ||
 		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
 		c.pool.streamEnded(c, s)
-		if cancel != nil {
-			cancel()
-		}
 		return
 	}
 	resp.Body = &sharedBody{ReadCloser: resp.Body, c: c, stream: s}

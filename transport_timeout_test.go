@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -160,6 +161,43 @@ func TestTheContractOfTheClientsTimeout(t *testing.T) {
 				resp, err := client.Get(srv.URL)
 				e.noteResult(resp, err)
 			}
+		}},
+		{says: "http.Client.Timeout leaves empty responses alone that do not end with their header", over: anyProto, holds: func(e *env) {
+			srv := e.serve(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Trailer", "T")
+				if r.URL.Path == "/204" {
+					w.WriteHeader(http.StatusNoContent)
+				} else {
+					w.Header().Set("Content-Length", "0")
+				}
+				http.NewResponseController(w).Flush()
+				<-time.After(20 * time.Millisecond) // for the client to see the header alone
+				w.Header().Set("T", "trailer")
+			})
+			client := e.client()
+			client.Timeout = time.Minute
+			for _, path := range []string{"/", "/204"} {
+				resp, err := client.Get(srv.URL + path)
+				e.noteResult(resp, err)
+			}
+		}},
+		{says: "http.Client.Timeout does not cut off the request's body when an empty response comes first", over: http2, holds: func(e *env) {
+			read := make(chan string, 1)
+			srv := e.serve(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "0")
+				http.NewResponseController(w).Flush()
+				b, err := io.ReadAll(r.Body)
+				read <- fmt.Sprintf("%q %v", b, err)
+			})
+			client := e.client()
+			client.Timeout = time.Minute
+			pr, pw := io.Pipe()
+			resp, err := client.Post(srv.URL, "text/plain", pr)
+			require.NoError(e, err)
+			io.WriteString(pw, "hello")
+			pw.Close()
+			e.note("%s", <-read)
+			e.noteResult(resp, err)
 		}},
 	})
 }
