@@ -18,8 +18,8 @@ import (
 // is taken for the reason where it has passed, and an error waits for the
 // other signal.
 
-// bothSignals is for how long an error waits for Request.Cancel. Programs that
-// use a deadline and Request.Cancel for different things get it that much later.
+// bothSignals is for how long one signal waits for the other. Programs that use
+// a deadline and Request.Cancel for different things get an error that much later.
 const bothSignals = 50 * time.Millisecond
 
 var (
@@ -52,7 +52,9 @@ func requestCanceled(req *http.Request) bool {
 }
 
 // timesOut reports whether ctx has ended or its deadline has passed; then it
-// waits for its end.
+// waits for its end, which should be a matter of scheduling. It is not if the
+// clock was set forward, or with contexts that show a parent's deadline and do
+// not end by it.
 func timesOut(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
@@ -61,8 +63,14 @@ func timesOut(ctx context.Context) bool {
 	if !ok || time.Now().Before(deadline) {
 		return false
 	}
-	<-ctx.Done()
-	return true
+	timer := time.NewTimer(bothSignals)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // watchCancel ends an HTTP/1 attempt when cancel is closed, and returns when it has
