@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -96,4 +97,27 @@ func TestAnAttemptsContextIsUsedAgainAndKeepsNothingOfTheLast(t *testing.T) {
 	require.Nil(t, a.req.Body)
 	require.Nil(t, a.req.URL)
 	require.Nil(t, a.req.Header)
+}
+
+// Either the caller or the pool must end the attempt of a connection that is
+// closed at the moment when its RoundTrip returns.
+func TestTheContextOfAnAttemptIsEndedByExactlyOne(t *testing.T) {
+	u := &upstream{t: &Transport{}}
+	p := &u.pool
+	p.u = u
+	for range 100_000 {
+		c := &conn{pool: p}
+		var doomed doomedList
+		p.mu.Lock()
+		p.addLocked(c)
+		c.enter(phaseBusy)
+		p.mu.Unlock()
+		returned := make(chan bool)
+		go func() { returned <- c.returned() }()
+		runtime.Gosched()
+		p.mu.Lock()
+		p.removeLocked(c, ClosedShutdown, &doomed)
+		p.mu.Unlock()
+		require.Equal(t, <-returned, c.endOnShut)
+	}
 }

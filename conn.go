@@ -86,9 +86,9 @@ type conn struct {
 
 func (c *conn) phase() phase { return phase(c.round.Load() & 3) }
 
-// enter moves the connection to another phase; busy begins a new round.
-// pool.mu is held.
-func (c *conn) enter(ph phase) {
+// enter moves the connection to another phase and returns the one it left; busy
+// begins a new round. pool.mu is held.
+func (c *conn) enter(ph phase) phase {
 	for {
 		r := c.round.Load()
 		to := r&^3 | uint32(ph)
@@ -96,7 +96,7 @@ func (c *conn) enter(ph phase) {
 			to += 4
 		}
 		if c.round.CompareAndSwap(r, to) {
-			return
+			return phase(r & 3)
 		}
 	}
 }

@@ -270,8 +270,8 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 	}
 	c.gone = true
 	c.handedOver = why == ClosedUpgraded
-	c.endOnShut = !c.h2 && c.phase() == phaseReturned
-	c.enter(phaseGone)
+	// In one step with the change: its caller may be about to hand it on.
+	c.endOnShut = c.enter(phaseGone) == phaseReturned && !c.h2
 	if c.older != nil {
 		c.older.newer = c.newer
 	} else {
