@@ -71,7 +71,7 @@ type tracked struct {
 	// the socket was closed, perhaps under locks of net/http.
 	onClose func()
 
-	plain  bool // no TLS above; assigned before stage leaves stageSetup
+	plain  bool // no TLS above; assigned before stage leaves stageSetup, read only after that
 	isTCP  bool // Conn is exactly a *net.TCPConn, whose counts can be trusted
 	stage  atomic.Int32
 	reused atomic.Bool // a response was received on it
@@ -145,7 +145,7 @@ func (t *tracked) ReadFrom(r io.Reader) (int64, error) {
 }
 
 func (t *tracked) Write(p []byte) (int, error) {
-	if !t.plain && stage(t.stage.Load()) == stageArmed && isAlert(p) {
+	if stage(t.stage.Load()) == stageArmed && !t.plain && isAlert(p) {
 		// net/http gives the connection up, and crypto/tls says goodbye. That
 		// is no request, and none is written after it.
 		t.stage.Store(int32(stageBarred))

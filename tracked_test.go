@@ -346,3 +346,18 @@ func TestAServerThatAnswersBeforeItReadsIsHeard(t *testing.T) {
 		})
 	}
 }
+
+// Behind SOCKS5 and https proxies net/http reads, and perhaps refuses what it
+// reads with an alert, before the dial learns that it is set up.
+func TestAnAlertMayBeWrittenWhileAConnectionIsSetUp(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	defer here.Close()
+	go io.Copy(io.Discard, there)
+	wrapped, tr := track(here)
+	var done sync.WaitGroup
+	done.Go(func() { tr.setUp(false) })
+	_, err := wrapped.Write([]byte{21, 3, 3, 0, 2, 2, 10})
+	require.NoError(t, err)
+	done.Wait()
+}
