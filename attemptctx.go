@@ -93,8 +93,10 @@ func (a *attemptContext) done(u *upstream) {
 		a.end(nil)
 		return
 	}
-	a.stop = nil
-	copyRequest(a.req, nothing) // and keep nothing of the program's alive
+	// Keep nothing of the program's alive. What net/http still has to do with
+	// this context, to let go of its child, asks for no value.
+	a.stop, a.caller = nil, context.Background()
+	copyRequest(a.req, nothing)
 	u.attempts.Put(a)
 }
 

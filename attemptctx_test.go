@@ -94,6 +94,7 @@ func TestAnAttemptsContextIsUsedAgainAndKeepsNothingOfTheLast(t *testing.T) {
 	a.done(u)
 	cancel() // it is nobody's any more
 	require.NoError(t, a.Err())
+	require.Equal(t, context.Background(), a.caller)
 	require.Nil(t, a.req.Body)
 	require.Nil(t, a.req.URL)
 	require.Nil(t, a.req.Header)
