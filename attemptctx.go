@@ -3,6 +3,7 @@ package idlewise
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -53,7 +54,10 @@ func (a *attemptContext) callerEnded() { a.end(context.Cause(a.caller)) }
 
 // beginAttempt returns a context whose request is a copy of req.
 func (u *upstream) beginAttempt(req *http.Request) *attemptContext {
-	a, _ := u.attempts.Get().(*attemptContext)
+	var a *attemptContext
+	if pool := u.attempts.Load(); pool != nil {
+		a, _ = pool.Get().(*attemptContext)
+	}
 	if a == nil {
 		a = newAttemptContext()
 	}
@@ -97,8 +101,20 @@ func (a *attemptContext) done(u *upstream) {
 	// this context, to let go of its child, asks for no value.
 	a.stop, a.caller = nil, context.Background()
 	copyRequest(a.req, nothing)
-	u.attempts.Put(a)
+	pool := u.attempts.Load()
+	if pool == nil {
+		pool = new(sync.Pool)
+		if !u.attempts.CompareAndSwap(nil, pool) {
+			return // another was first
+		}
+	}
+	pool.Put(a)
 }
+
+// forgetAttempts lets go of those that wait to be used again. They belong to
+// the testing/synctest bubble that they were made in, as connections do, and a
+// program that closes its idle connections may go on in another.
+func (u *upstream) forgetAttempts() { u.attempts.Store(nil) }
 
 var nothing = new(http.Request)
 

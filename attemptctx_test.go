@@ -1,13 +1,17 @@
 package idlewise
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -64,7 +68,7 @@ func TestAnAttemptsContextHasTheCallersValuesAndEnd(t *testing.T) {
 	require.Equal(t, reason, context.Cause(child))
 	end()
 	a.done(u)
-	require.Nil(t, u.attempts.Get(), "one that has ended is of no use any more")
+	require.Nil(t, u.attempts.Load(), "one that has ended is of no use any more")
 }
 
 // What net/http leaves behind when an attempt fails must not hang on the
@@ -121,4 +125,37 @@ func TestTheContextOfAnAttemptIsEndedByExactlyOne(t *testing.T) {
 		p.mu.Unlock()
 		require.Equal(t, <-returned, c.endOnShut)
 	}
+}
+
+// What is kept to be used again is bound to its bubble, as connections are.
+func TestATransportGoesOnInAnotherBubbleOnceItsIdleConnectionsAreClosed(t *testing.T) {
+	tr, err := New(Config{Base: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			for r := bufio.NewReader(server); ; {
+				req, err := http.ReadRequest(r)
+				if err != nil {
+					return
+				}
+				io.Copy(io.Discard, req.Body)
+				io.WriteString(server, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+			}
+		}()
+		return client, nil
+	}}})
+	require.NoError(t, err)
+	use := func(t *testing.T) {
+		for range 20 { // the race detector makes a sync.Pool forget some
+			ctx, cancel := context.WithCancel(context.Background())
+			read(t, tr, getting("http://example.com/").WithContext(ctx))
+			cancel()
+		}
+		tr.CloseIdleConnections()
+	}
+	for range 2 {
+		synctest.Test(t, use)
+	}
+	use(t)
+	require.NoError(t, tr.Close())
 }

@@ -84,8 +84,6 @@ type conn struct {
 	doomed       *conn         // in a chain of connections to close once pool.mu is free
 }
 
-func (c *conn) phase() phase { return phase(c.round.Load() & 3) }
-
 // enter moves the connection to another phase and returns the one it left; busy
 // begins a new round. pool.mu is held.
 func (c *conn) enter(ph phase) phase {

@@ -413,6 +413,11 @@ func (p *pool) closeIdle(why CloseReason) {
 		p.removeLocked(p.oldest, why, &doomed)
 	}
 	p.dropCanaryLocked(&doomed)
+	if p.timer != nil {
+		p.timer.Stop() // nothing is left that it was for; see forgetAttempts
+		p.timer, p.timerAt = nil, time.Time{}
+	}
+	p.u.forgetAttempts()
 	for _, c := range slices.Clone(p.shared) {
 		if c.held && c.streams == 0 && c.uses > 0 {
 			// Whoever it was dialed for is served, only the dial has not

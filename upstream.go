@@ -32,7 +32,7 @@ type upstream struct {
 
 	pool pool
 
-	attempts sync.Pool // of *attemptContext
+	attempts atomic.Pointer[sync.Pool] // of *attemptContext; nil: none was used yet
 
 	// inFlight counts RoundTrips that have not returned.
 	inFlight atomic.Int64
