@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,6 +27,19 @@ type Config struct {
 	// connection with a method Abort() error is reset with it. nil: a free TCP
 	// port of 127.0.0.1.
 	Listener net.Listener
+	// Listen makes the listener for an address, and makes it again on the same
+	// address after an outage that closed it (RefuseConnections, Server.Stop,
+	// Server.Crash). It excludes Listener. nil: net.Listen for TCP.
+	Listen func(address string) (net.Listener, error)
+	// Addresses are the IP addresses to listen on, all on one port; Server.URL
+	// has the first. On Linux all of 127.0.0.0/8 is there. It excludes Listener.
+	// nil: 127.0.0.1.
+	Addresses []string
+	// Port is the TCP port of all Addresses. It excludes Listener. 0: a free one.
+	Port int
+	// Names are what the names stand for that Server.Resolver resolves, see
+	// Server.SetNames. nil: every name stands for all the server's addresses.
+	Names map[string][]string
 
 	// DialContext is how the client of Server.Client reaches the Listener, for
 	// one that package net cannot dial. nil: the net/http default.
@@ -127,6 +141,26 @@ func (cfg *Config) validate() error {
 		case !cfg.TLS && p.HTTP2():
 			bad("Config.Protocols: HTTP2 needs TLS; without it, set UnencryptedHTTP2")
 		}
+	}
+	if cfg.Listener != nil && cfg.Listen != nil {
+		bad("Config.Listen: set, but Listener is too")
+	}
+	if cfg.Listener != nil && len(cfg.Addresses) > 0 {
+		bad("Config.Addresses: set, but Listener is too")
+	}
+	if cfg.Port != 0 && cfg.Listener != nil {
+		bad("Config.Port: set, but Listener is too")
+	}
+	if cfg.Port < 0 || cfg.Port > 65535 {
+		bad("Config.Port: %d is not a port", cfg.Port)
+	}
+	for i, a := range cfg.Addresses {
+		if net.ParseIP(a) == nil || slices.Contains(cfg.Addresses[:i], a) {
+			bad("Config.Addresses[%d]: %q is not an IP address (without port), or there twice", i, a)
+		}
+	}
+	if _, err := parseNames(cfg.Names); err != nil {
+		bad("Config.Names: %w", err)
 	}
 	for i, f := range cfg.Faults {
 		if err := f.Validate(); err != nil {

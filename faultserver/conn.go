@@ -20,13 +20,14 @@ import (
 type conn struct {
 	srv    *Server
 	id     int64
-	raw    net.Conn // as accepted, never reassigned
+	raw    net.Conn // a *socket, never reassigned
 	row    *connRow
 	opened time.Time
 	ctx    context.Context // canceled when the connection is shut
 	cancel context.CancelFunc
 	proto  protoSet // assigned before the first request, never reassigned
-	struck plan     // at acceptance; assigned before the handshake, never reassigned
+	struck plan     // at acceptance; assigned before serve, never reassigned
+	judged bool     // acceptFaults has been; guarded by Server.shaping
 
 	mu        sync.Mutex // guards what follows; never held during I/O
 	unblocked *sync.Cond // state left speaking
@@ -65,6 +66,12 @@ const (
 	closeLinger
 	// closeHalf sends a FIN and serves on, see conn.halfClose.
 	closeHalf
+	// closeAbandoned is what the kernel does for a process that has ended.
+	closeAbandoned
+	// closeSilent sends nothing, and answers nothing any more.
+	closeSilent
+	// closeForgotten sends nothing, and a RST to the client's next packet.
+	closeForgotten
 )
 
 // lingerTime is how long closeLinger reads on, unless the ending says.
@@ -141,6 +148,9 @@ func (c *conn) shut(e ending) {
 		c.srv.forget(c)
 	case closeLinger:
 		c.srv.wg.Go(func() { c.linger(nc, cmp.Or(e.linger, lingerTime)) })
+	default:
+		c.leave(e)
+		c.srv.forget(c)
 	}
 	// Last, so that whoever waits for the context finds the deed done.
 	c.cancel()
@@ -177,9 +187,6 @@ func (c *conn) linger(nc net.Conn, long time.Duration) {
 
 // serve carries the connection from its first byte to its end.
 func (c *conn) serve() {
-	if !c.strikeAtAccept() {
-		return
-	}
 	var state *tls.ConnectionState
 	if c.srv.set.tls != nil {
 		var ok bool

@@ -141,11 +141,11 @@ func (c *control) kinds(*http.Request) (any, error) {
 func (c *control) faults() any { return map[string]any{"faults": c.s.Faults()} }
 
 func (c *control) inject(r *http.Request) (any, error) {
-	faults, err := readFaults(r)
+	faults, err := c.readFaults(r)
 	if err != nil {
 		return nil, err
 	}
-	added, err := c.s.swapFaults(func(*rule) bool { return false }, faults)
+	added, err := c.s.swapFaults(nil, faults)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (c *control) inject(r *http.Request) (any, error) {
 }
 
 func (c *control) setFaults(r *http.Request) (any, error) {
-	faults, err := readFaults(r)
+	faults, err := c.readFaults(r)
 	if err == nil {
 		err = c.s.SetFaults(faults...)
 	}
@@ -218,7 +218,7 @@ func (c *control) summary(*http.Request) (any, error) {
 }
 
 func (c *control) play(r *http.Request) (any, error) {
-	sc, err := readScenarioRequest(r)
+	sc, err := c.readScenarioRequest(r)
 	if err == nil {
 		err = c.s.playInBackground(sc)
 	}
@@ -226,7 +226,7 @@ func (c *control) play(r *http.Request) (any, error) {
 }
 
 func (c *control) playInstead(r *http.Request) (any, error) {
-	sc, err := readScenarioRequest(r)
+	sc, err := c.readScenarioRequest(r)
 	if err == nil {
 		c.s.StopScenario()
 		err = c.s.playInBackground(sc)
@@ -269,24 +269,24 @@ func (s *Server) playInBackground(sc *Scenario) error {
 
 // readScenarioRequest reads the scenario that a request names or carries. A
 // name is an embedded scenario's, never a file's.
-func readScenarioRequest(r *http.Request) (*Scenario, error) {
+func (c *control) readScenarioRequest(r *http.Request) (*Scenario, error) {
 	if name := r.URL.Query().Get("name"); name != "" {
 		if !slices.Contains(Scenarios(), name) {
 			return nil, &controlError{http.StatusNotFound, unknownName("scenario", name, Scenarios())}
 		}
-		return LoadScenario(name)
+		return LoadScenario(name) // start asks what the server supports
 	}
 	text, form, err := readControlBody(r)
 	if err != nil {
 		return nil, err
 	}
-	return parseControlScenario(text, form)
+	return parseControlScenario(text, form, c.s.supports)
 }
 
-func readFaults(r *http.Request) ([]Fault, error) {
+func (c *control) readFaults(r *http.Request) ([]Fault, error) {
 	text, form, err := readControlBody(r)
 	if err != nil {
 		return nil, err
 	}
-	return parseControlFaults(text, form)
+	return parseControlFaults(text, form, c.s.supports)
 }

@@ -8,6 +8,8 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // maxControlBody bounds the body of a control request.
@@ -58,47 +60,46 @@ func errText(err error) string {
 	return ": " + err.Error()
 }
 
-// parseControlFaults reads one fault or a list of faults.
-func parseControlFaults(text []byte, form bodyForm) ([]Fault, error) {
-	var faults []Fault
+// parseControlFaults reads one fault or a list of faults. supports says what
+// cannot be had on the server; nil: not asked.
+func parseControlFaults(text []byte, form bodyForm, supports func(Fault) error) ([]Fault, error) {
+	d := newDecoder(bodyName)
+	d.supports = supports
+	var root *yaml.Node
 	var err error
 	switch form {
 	case oneLineForm:
-		line := strings.TrimRight(string(text), "\r\n")
-		if faults, err = parseOneLine(line, bodyName, 1); err == nil && len(faults) == 0 {
+		faults := d.oneLine(strings.TrimRight(string(text), "\r\n"), 1)
+		if err = d.err(); err == nil && len(faults) == 0 {
 			err = &ParseError{File: bodyName, Line: 1, Column: 1, Message: "is empty"}
 		}
 		return faults, err
 	case yamlForm:
-		root, err := yamlTree(text, bodyName)
-		if err != nil {
-			return nil, err
-		}
-		d := newDecoder(bodyName)
-		faults = d.faults(root)
-		return faults, d.err()
+		root, err = yamlTree(text, bodyName)
+	default:
+		root, err = jsonTree(text, bodyName)
 	}
-	root, err := jsonTree(text, bodyName)
 	if err != nil {
 		return nil, err
 	}
-	d := newDecoder(bodyName)
-	faults = d.faults(root)
+	faults := d.faults(root)
 	return faults, d.err()
 }
 
-func parseControlScenario(text []byte, form bodyForm) (*Scenario, error) {
+func parseControlScenario(text []byte, form bodyForm, supports func(Fault) error) (*Scenario, error) {
+	d := newDecoder(bodyName)
+	d.supports = supports
 	switch form {
 	case oneLineForm:
 		return nil, &controlError{http.StatusUnsupportedMediaType, errors.New("a scenario is application/yaml or application/json")}
 	case yamlForm:
-		return ParseScenario(text, bodyName)
+		return d.parseScenario(text)
 	}
 	root, err := jsonTree(text, bodyName)
 	if err != nil {
 		return nil, err
 	}
-	return newDecoder(bodyName).scenario(root)
+	return d.scenario(root)
 }
 
 func writeControl(w http.ResponseWriter, status int, value any) {

@@ -21,13 +21,22 @@
 // effect at once, also on connections that exist and on connections that are
 // idle. There are six moments at which a fault is judged:
 //
-//   - when a connection is accepted (those of the TLS handshake),
+//   - when a connection is accepted (AcceptReset, those of the TLS handshake, and
+//     what shapes it for as long as the fault is in force: Latency, Bandwidth,
+//     SlowClose, Loss),
 //   - when an HTTP/2 connection begins (SettingsLate, StartMaxStreams, …); they
 //     choose no request, and reach only connections that are yet to come,
 //   - when a connection has been idle for a time (IdleClose, Idle408, …),
 //   - at the first byte of a request (CloseOnReuse),
 //   - when a request's head has been read (all that concern one request),
-//   - when an HTTP/2 PING arrives (PingLate, PingWrong, TooManyPings).
+//   - when an HTTP/2 PING arrives (PingLate, PingWrong, TooManyPings),
+//   - when a name is looked up through Server.Resolver (LookupNXDomain, …).
+//
+// A few are in force from their injection on, for all who come: RefuseConnections,
+// FullBacklog, SilentListener, PauseServer.
+//
+// What needs a kernel that can, a right, or a listener that can be made again
+// is refused at injection, with an error that says what is missing.
 //
 // Faults that withhold an answer have a field Executed. Without it the request
 // is lost on its way to the handler, with it the answer is lost on its way
@@ -65,18 +74,32 @@
 // A FIN sent by this server is a close(2), as servers do it: a request that
 // crosses it is answered with a RST. HalfClose is the exception: behind its FIN
 // the server executes what still comes. Under TLS a close_notify goes before
-// the FIN, unless NoCloseNotify struck a request of the connection. Three ways out are on offer: Drain and
-// Restart are graceful (Connection: close, two-step GOAWAY) and keep the
-// listener open, Kill drops every connection with a RST, Close ends the server
-// and leaves no goroutine behind.
+// the FIN, unless NoCloseNotify struck a request of the connection.
+//
+// The ways out: Drain and Restart are graceful (Connection: close, two-step
+// GOAWAY) and keep the listener open, Stop is graceful and closes it; Kill drops
+// every connection with a RST, Crash ends everything as the kernel does for a
+// killed process, Vanish as a power failure does; Pause does nothing at all for
+// a while. Resume brings the server back on the same port. Close ends it and
+// leaves no goroutine behind.
+//
+// # Names and addresses
+//
+// Config.Addresses makes the server listen on several addresses, of which any
+// can be refused or silent. Server.Resolver gives a *net.Resolver that is
+// answered inside this process; Server.SetNames changes, while connections live,
+// what names stand for.
 //
 // # Time
 //
 // The server works inside a testing/synctest bubble over a listener in memory,
-// such as that of package memnet: timeouts are then exact and cost nothing. Two
-// interfaces are used where a connection has them: Abort() error for a RST
-// (a *net.TCPConn has its own way), CloseWrite() error for a FIN behind which
-// the server reads on.
+// such as that of package memnet: timeouts are then exact and cost nothing. Set
+// Config.Listen rather than Config.Listener, so that the server can close it and
+// come back. Some interfaces are used where a connection has them: Abort() error
+// for a RST (a *net.TCPConn has its own way), CloseWrite() error for a FIN behind
+// which the server reads on, Vanish() error to fall silent and Forget() error to
+// close without a packet; a listener of such connections says so by a method
+// CanVanish() or CanForget().
 //
 // # Limits
 //

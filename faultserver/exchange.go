@@ -88,6 +88,10 @@ func (x *exchange) run() bool {
 		x.wire.awaitClient()
 		return false
 	}
+	if f, ok := x.plan.get(VanishOnRequest, CrashOnRequest); ok {
+		x.strikeOutage(f)
+		return false
+	}
 	if f, ok := x.plan.get(FinAfterRequest, RstAfterRequest, CloseInRequestBody, CloseWithoutGoAway, GoAwayError, ResetStream,
 		RawAnswer, RandomBytes); ok {
 		x.withhold(f)

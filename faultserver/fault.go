@@ -23,8 +23,8 @@ type Fault struct {
 	// Nth strikes only the nth request, counted from 1 over the whole server
 	// since the fault was injected, of those that fit everything else but
 	// Probability. For idle kinds it counts idle periods that lasted long
-	// enough; for kinds judged when a connection begins, connections. 0: every
-	// one.
+	// enough; for kinds judged when a connection is accepted or begins,
+	// connections; for names, questions. 0: every one.
 	Nth int
 	// NthOnConn strikes only the nth request of a connection, counted from 1.
 	// 0: any.
@@ -133,7 +133,7 @@ func (f Fault) Validate() error {
 	f.validateCode(bad)
 	f.validateFrames(bad)
 	f.validateContent(bad)
-	f.validateAccept(bad)
+	f.validateWhen(bad)
 	f.validateTogether(bad)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("fault %v: %w", f.Kind, err)
@@ -149,7 +149,7 @@ func (f Fault) validateWhom(bad func(string, string, ...any)) {
 	if at == atPreface {
 		f.validatePreface(bad)
 	}
-	if at == atFirstByte || at == atPing || at == atPreface || at == atAccept {
+	if at == atFirstByte || at == atPing || at == atPreface {
 		for _, whom := range [][2]string{{"Method", f.Method}, {"Path", f.Path}, {"Header", f.Header}} {
 			if whom[1] != "" {
 				bad(whom[0], "%v is judged before a request can be read", f.Kind)

@@ -54,22 +54,46 @@ func (f Fault) validateContent(bad func(string, string, ...any)) {
 	}
 }
 
-// validateAccept refuses selectors that mean nothing when a connection is
-// accepted.
-func (f Fault) validateAccept(bad func(string, string, ...any)) {
-	if f.Kind.spec().at != atAccept {
+// validateWhen refuses the selectors that the kind's moment does not know.
+func (f Fault) validateWhen(bad func(string, string, ...any)) {
+	at := f.Kind.spec().at
+	if at != atAccept && at != atOnce && at != atLookup {
 		return
 	}
-	for _, s := range []struct {
-		field string
-		set   bool
-	}{{"NthOnConn", f.NthOnConn != 0}, {"ReusedOnly", f.ReusedOnly}, {"IdleAtLeast", f.IdleAtLeast != 0}} {
-		if s.set {
-			bad(s.field, "%v is judged when a connection is accepted, before it has a request; Nth counts connections", f.Kind)
+	var moment string
+	switch at {
+	case atAccept:
+		moment = "is judged when a connection is accepted, before it has a request; Nth counts connections"
+	case atOnce:
+		moment = "is in force from its injection on"
+	case atLookup:
+		moment = "is judged when a name is looked up"
+	}
+	for _, field := range []struct {
+		name string
+		set  bool
+	}{
+		{"NthOnConn", f.NthOnConn != 0}, {"ReusedOnly", f.ReusedOnly}, {"IdleAtLeast", f.IdleAtLeast != 0},
+		{"Method", f.Method != ""}, {"Path", f.Path != ""}, {"Header", f.Header != ""},
+		{"Nth", at == atOnce && f.Nth != 0}, {"Times", at == atOnce && f.Times != 0},
+		{"Probability", at == atOnce && f.Probability != 0},
+	} {
+		if field.set {
+			bad(field.name, "%v %s", f.Kind, moment)
 		}
 	}
 	if f.Kind == TLSRefused && f.Code > 255 {
 		bad("Code", "%d is not a TLS alert: 1 to 255", f.Code)
+	}
+	if f.Kind == Loss && f.Value != "" {
+		if _, ok := parseShare(f.Value); !ok {
+			bad("Value", "%q is not a percentage between 0 and 100 such as 2.5%%", f.Value)
+		}
+	}
+	if f.Kind == LookupWrong && f.Value != "" {
+		if _, _, err := parseWrong(f.Value); err != nil {
+			bad("Value", "%v", err)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *conn) takeHeaderFaults(e event) (plan, error) {
 	delete(e.request.Header, FaultHeader)
 	var p plan
 	for i, line := range lines {
-		faults, err := parseHeaderFaults(line, i+1, e.proto)
+		faults, err := parseHeaderFaults(line, i+1, e.proto, c.srv.supports)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,8 @@ func (c *conn) takeHeaderFaults(e event) (plan, error) {
 }
 
 // parseHeaderFaults reads one header line; proto 0 stands for any protocol.
-func parseHeaderFaults(text string, line int, proto protoSet) ([]Fault, error) {
+// supports says what cannot be had on the server.
+func parseHeaderFaults(text string, line int, proto protoSet, supports func(Fault) error) ([]Fault, error) {
 	d := newDecoder(FaultHeader)
 	if len(text) > maxFaultHeader {
 		return nil, &ParseError{File: FaultHeader, Line: line, Column: 1, Message: fmt.Sprintf("is longer than %d bytes", maxFaultHeader)}
@@ -81,6 +82,10 @@ func parseHeaderFaults(text string, line int, proto protoSet) ([]Fault, error) {
 			bad("Nth", "a request's own faults are for this request alone")
 		case f.Times != 0:
 			bad("Times", "a request's own faults are for this request alone")
+		default:
+			if err := supports(f); err != nil {
+				bad("Kind", "%v", err)
+			}
 		}
 	}
 	return faults, d.err()

@@ -160,6 +160,9 @@ func (c *conn) unclaim() {
 }
 
 func (c *conn) idleTimedOut() {
+	if !c.awaitResume() {
+		return
+	}
 	// A timer that was stopped too late may run in the next idle period.
 	c.mu.Lock()
 	p := &c.srv.set.character
@@ -191,6 +194,9 @@ func (c *conn) idleTimedOut() {
 // idleFaultDue runs when a fault's time has passed in the idle period that
 // began at since.
 func (c *conn) idleFaultDue(r *rule, since time.Time) {
+	if !c.awaitResume() {
+		return
+	}
 	if !c.claimIdleSince(since) {
 		return
 	}
@@ -204,6 +210,10 @@ func (c *conn) idleFaultDue(r *rule, since time.Time) {
 	switch k := r.fault.Kind; k {
 	case IdleClose:
 		c.shut(finByFault(k))
+	case IdleVanish:
+		c.shut(silenceByFault(k))
+	case IdleForget:
+		c.shut(ending{how: closeForgotten, by: BySilence, reason: FaultStruck, fault: k})
 	case IdleReset:
 		c.shut(rstByFault(k))
 	case Idle408:

@@ -20,8 +20,13 @@ type Journal struct {
 	conns    []*connRow
 	requests []*requestRow
 	panics   []string
-	lastID   int64         // of the requests
-	changed  chan struct{} // closed at the next change; nil while nobody waits
+	lastID   int64 // of the requests
+	events   []ServerEvent
+	lookups  []LookupRecord
+
+	lastEvent, lastLookup int // how many there ever were
+
+	changed chan struct{} // closed at the next change; nil while nobody waits
 }
 
 // ClosedBy is who ended a connection, and how.
@@ -33,11 +38,12 @@ const (
 	ByClient           // the client closed or reset it, or could not be written to
 	ServerFIN
 	ServerRST
-	Killed // Server.Kill
+	Killed    // Server.Kill, or the end of the process by Crash or Stop: FIN or RST, see there
+	BySilence // the server left without a word
 )
 
 func (b ClosedBy) String() string {
-	return enumName("ClosedBy", int(b), "open", "client", "server-fin", "server-rst", "kill")
+	return enumName("ClosedBy", int(b), "open", "client", "server-fin", "server-rst", "kill", "silence")
 }
 
 // CloseReason is why a connection ended.
@@ -60,12 +66,16 @@ const (
 	ServerKilled                         // Server.Kill
 	ServerClosed                         // Server.Close
 	RequestTimeout                       // the request's head took longer than the personality allows
+	ProcessCrashed                       // Server.Crash
+	StopTimeout                          // Server.Stop, when its context ended
+	MachineVanished                      // Server.Vanish
 )
 
 func (r CloseReason) String() string {
 	return enumName("CloseReason", int(r), "none", "client-closed", "client-reset", "idle-timeout", "fault",
 		"request-limit", "request-asked-close", "handler-asked-close", "handler-panicked", "body-left-unread",
-		"protocol-error", "draining", "server-killed", "server-closed", "request-timeout")
+		"protocol-error", "draining", "server-killed", "server-closed", "request-timeout",
+		"process-crashed", "stop-timeout", "machine-vanished")
 }
 
 // Phase is how far a request came.
@@ -95,6 +105,7 @@ type ConnRecord struct {
 	ID         int64 // counted from 1 in the order of acceptance
 	Generation int   // counted from 1; Server.Restart begins the next
 	RemoteAddr string
+	LocalAddr  string // the server's, of several
 	Proto      string // "HTTP/1.1", "HTTP/2.0"; "" before it is known
 	Opened     time.Time
 	Closed     time.Time // zero while open
@@ -102,7 +113,7 @@ type ConnRecord struct {
 	Reason     CloseReason
 	Fault      Kind          // that closed it
 	Requests   int           // heads of requests read
-	Faults     []Kind        // that struck when it was accepted, at its beginning or at its PINGs, each once
+	Faults     []Kind        // that struck it as a whole, such as Latency, at its beginning, or at its PINGs, each once
 	IdleAge    time.Duration // how long it had been idle when it was closed; 0 if it was not
 }
 

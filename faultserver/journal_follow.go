@@ -7,11 +7,13 @@ import (
 )
 
 // follower hands out rows when they are final: requests that have been answered
-// or lost, connections that have ended. It survives Journal.Reset.
+// or lost, connections that have ended; what happened to the server and what it
+// was asked for names at once. It survives Journal.Reset.
 type follower struct {
 	lastConn, lastRequest int64
 	conns                 []*connRow // seen and not final
 	requests              []*requestRow
+	lastEvent, lastLookup int
 }
 
 // follow calls f with every row, as a value for JSON, when it is final, those
@@ -61,5 +63,12 @@ func (fl *follower) next(j *Journal) (lines []any) {
 		}
 		return final
 	})
+	for _, e := range j.events[max(0, len(j.events)-(j.lastEvent-fl.lastEvent)):] {
+		lines = append(lines, lineOfEvent(e))
+	}
+	for _, l := range j.lookups[max(0, len(j.lookups)-(j.lastLookup-fl.lastLookup)):] {
+		lines = append(lines, lineOfLookup(l))
+	}
+	fl.lastEvent, fl.lastLookup = j.lastEvent, j.lastLookup
 	return lines
 }

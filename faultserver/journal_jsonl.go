@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type (
 		ID         int64      `json:"id"`
 		Generation int        `json:"generation"`
 		RemoteAddr string     `json:"remote_addr"`
+		LocalAddr  string     `json:"local_addr,omitempty"`
 		Proto      string     `json:"proto,omitempty"`
 		Opened     time.Time  `json:"opened"`
 		Closed     *time.Time `json:"closed,omitempty"`
@@ -26,6 +28,7 @@ type (
 		Fault      string     `json:"fault,omitempty"`
 		Requests   int        `json:"requests"`
 		IdleAge    int64      `json:"idle_age_ns"`
+		Faults     []Kind     `json:"faults,omitempty"`
 	}
 	requestLine struct {
 		Type         string     `json:"type"` // "request"
@@ -71,9 +74,9 @@ func timeOf(t *time.Time) time.Time {
 
 func lineOfConn(c ConnRecord) connLine {
 	line := connLine{
-		Type: "connection", ID: c.ID, Generation: c.Generation, RemoteAddr: c.RemoteAddr, Proto: c.Proto,
+		Type: "connection", ID: c.ID, Generation: c.Generation, RemoteAddr: c.RemoteAddr, LocalAddr: c.LocalAddr, Proto: c.Proto,
 		Opened: c.Opened.UTC(), Closed: optionalTime(c.Closed), ClosedBy: c.ClosedBy.String(), Reason: c.Reason.String(),
-		Requests: c.Requests, IdleAge: int64(c.IdleAge),
+		Requests: c.Requests, IdleAge: int64(c.IdleAge), Faults: c.Faults,
 	}
 	if c.Fault != 0 {
 		line.Fault = c.Fault.String()
@@ -90,8 +93,9 @@ func lineOfRequest(r RequestRecord) requestLine {
 	}
 }
 
-// WriteJSONL writes every connection, every request and every panic as one
-// line of JSON each, connections and requests in the order of their beginnings.
+// WriteJSONL writes every connection, every request, every panic, every event of
+// the server as a whole and every lookup as one line of JSON each, connections
+// and requests in the order of their beginnings, the others behind them.
 // Times are RFC 3339 with nanoseconds, in UTC; durations are nanoseconds.
 // [ReadJSONL] reads it back.
 func (j *Journal) WriteJSONL(w io.Writer) error {
@@ -99,11 +103,12 @@ func (j *Journal) WriteJSONL(w io.Writer) error {
 	conns, requests := make([]ConnRecord, len(j.conns)), make([]RequestRecord, len(j.requests))
 	for i, row := range j.conns {
 		conns[i] = row.ConnRecord
+		conns[i].Faults = slices.Clone(row.Faults)
 	}
 	for i, row := range j.requests {
 		requests[i] = row.RequestRecord
 	}
-	panics := append([]string(nil), j.panics...)
+	panics, events, lookups := slices.Clone(j.panics), slices.Clone(j.events), slices.Clone(j.lookups)
 	j.mu.Unlock()
 
 	bw := bufio.NewWriter(w)
@@ -121,6 +126,12 @@ func (j *Journal) WriteJSONL(w io.Writer) error {
 	}
 	for _, message := range panics {
 		errs = append(errs, enc.Encode(panicLine{"panic", message}))
+	}
+	for _, e := range events {
+		errs = append(errs, enc.Encode(lineOfEvent(e)))
+	}
+	for _, l := range lookups {
+		errs = append(errs, enc.Encode(lineOfLookup(l)))
 	}
 	if err := errors.Join(append(errs, bw.Flush())...); err != nil {
 		return fmt.Errorf("faultserver: write the journal: %w", err)
@@ -169,8 +180,12 @@ func (j *Journal) readLine(text []byte) error {
 		}
 		j.panics = append(j.panics, l.Message)
 		return nil
+	case "server":
+		return j.readEvent(text)
+	case "lookup":
+		return j.readLookup(text)
 	}
-	return unknownName("type", kind.Type, []string{"connection", "request", "panic"})
+	return unknownName("type", kind.Type, []string{"connection", "request", "panic", "server", "lookup"})
 }
 
 func (j *Journal) readConn(text []byte) error {
@@ -180,8 +195,8 @@ func (j *Journal) readConn(text []byte) error {
 		return err
 	}
 	c := ConnRecord{
-		ID: l.ID, Generation: l.Generation, RemoteAddr: l.RemoteAddr, Proto: l.Proto, Opened: l.Opened,
-		Closed: timeOf(l.Closed), Requests: l.Requests, IdleAge: time.Duration(l.IdleAge),
+		ID: l.ID, Generation: l.Generation, RemoteAddr: l.RemoteAddr, LocalAddr: l.LocalAddr, Proto: l.Proto,
+		Opened: l.Opened, Closed: timeOf(l.Closed), Requests: l.Requests, IdleAge: time.Duration(l.IdleAge), Faults: l.Faults,
 	}
 	if c.ClosedBy, err = parseEnum[ClosedBy]("closed_by", l.ClosedBy); err != nil {
 		return err

@@ -3,6 +3,7 @@ package faultserver_test
 import (
 	"bytes"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,7 +25,7 @@ func TestTheJournalIsWrittenAsJSONLinesWithStableNames(t *testing.T) {
 		var b bytes.Buffer
 		require.NoError(t, s.Journal().WriteJSONL(&b))
 		opened := s.Journal().Conns()[0].Opened.UTC().Format(time.RFC3339Nano)
-		require.Equal(t, `{"type":"connection","id":1,"generation":1,"remote_addr":"10.255.0.1:32768","proto":"HTTP/1.1",`+
+		require.Equal(t, `{"type":"connection","id":1,"generation":1,"remote_addr":"10.255.0.1:32768","local_addr":"server:80","proto":"HTTP/1.1",`+
 			`"opened":"`+opened+`","closed":"2000-01-01T00:00:03.03Z","closed_by":"server-fin","reason":"fault",`+
 			`"fault":"idle-close","requests":1,"idle_age_ns":2000000000}`+"\n"+
 			`{"type":"request","id":1,"key":"GET / cbf29ce484222325","key_derived":true,"method":"GET","path":"/","connection":1,`+
@@ -43,15 +44,31 @@ func TestAJournalReadBackAnswersTheSameQuestions(t *testing.T) {
 		c.send(post("/charge", "5 EUR", "Idempotency-Key: k1", "Connection: close"))
 		c.rest()
 	}
+	s.Pause()
+	require.NoError(t, s.Resume())
+	s.Inject(faultserver.Fault{Kind: faultserver.RefuseConnections, Value: "127.0.0.1"})()
+	s.Inject(faultserver.Fault{Kind: faultserver.LookupEmpty, Value: "a.test"})
+	s.Inject(faultserver.Fault{Kind: faultserver.AcceptReset})
+	s.Resolver().LookupHost(t.Context(), "a.test")
+	if nc, err := net.Dial("tcp", s.Addr().String()); err == nil { // the RST may be faster
+		nc.Close()
+	}
+	require.NoError(t, s.Journal().Wait(t.Context(), func() bool { return len(s.Journal().Conns()) == 3 }))
 	s.Close()
 	var b bytes.Buffer
 	require.NoError(t, s.Journal().WriteJSONL(&b))
 	text := b.String()
+	require.Contains(t, text, `"what":"paused"}`)
+	require.Contains(t, text, `"what":"outage-ended","fault":"refuse-connections","address":"127.0.0.1"}`)
+	require.Contains(t, text, `"name":"a.test","record_type":"A","network":"udp","outcome":"empty","faults":["lookup-empty"]}`)
+	require.Contains(t, s.Journal().Summary(), "server: 1 outage-began refuse-connections 127.0.0.1, 1 outage-ended refuse-connections 127.0.0.1, 1 paused, 1 resumed\n")
 	back, err := faultserver.ReadJSONL(strings.NewReader(text))
 	require.NoError(t, err)
 	require.Equal(t, s.Journal().Summary(), back.Summary())
 	require.Equal(t, s.Journal().Totals(), back.Totals())
 	require.Equal(t, []string{"k1"}, back.ExecutedTwice())
+	require.Equal(t, []faultserver.Kind{faultserver.AcceptReset}, back.Conns()[2].Faults)
+	require.Equal(t, len(s.Journal().Lookups()), len(back.Lookups()))
 	require.True(t, s.Journal().Requests()[0].Ended.Equal(back.Requests()[0].Ended))
 	b.Reset()
 	require.NoError(t, back.WriteJSONL(&b))
@@ -63,6 +80,7 @@ func TestAJournalThatCannotBeReadNamesTheLine(t *testing.T) {
 		"\n{":                                  "line 2: unexpected end",
 		`{"type":"requst"}`:                    `line 1: unknown type "requst"; did you mean request?`,
 		`{"type":"request","phase":"answred"}`: `line 1: unknown phase "answred"; did you mean answered?`,
+		`{"type":"server","what":"pused"}`:     `line 1: unknown what "pused"; did you mean paused?`,
 		`{"type":"connection","closed_by":"client","reason":"x"}`:                 `line 1: unknown reason "x"`,
 		`{"type":"connection","closed_by":"client","reason":"fault","fault":"x"}`: `line 1: unknown kind of fault "x"`,
 	} {

@@ -29,6 +29,7 @@ func (j *Journal) Conns() []ConnRecord {
 	all := make([]ConnRecord, len(j.conns))
 	for i, row := range j.conns {
 		all[i] = row.ConnRecord
+		all[i].Faults = slices.Clone(row.Faults)
 	}
 	return all
 }
@@ -84,7 +85,8 @@ func (j *Journal) Warnings() []string {
 }
 
 // Summary returns a few lines for a person: counts of connections by how and
-// why they ended, and of requests by how far they came and what struck them.
+// why they ended, of requests by how far they came and what struck them, and of
+// what happened to the server as a whole.
 func (j *Journal) Summary() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -121,6 +123,20 @@ func (j *Journal) Summary() string {
 	if len(struck) > 0 {
 		fmt.Fprintf(&b, "faults%s\n", counts(struck))
 	}
+	if len(j.events) > 0 {
+		events := map[string]int{}
+		for _, e := range j.events {
+			events[e.String()]++
+		}
+		fmt.Fprintf(&b, "server%s\n", counts(events))
+	}
+	if len(j.lookups) > 0 {
+		outcomes := map[string]int{}
+		for _, l := range j.lookups {
+			outcomes[cmp.Or(l.Outcome, "silence")]++
+		}
+		fmt.Fprintf(&b, "%d lookups%s\n", len(j.lookups), counts(outcomes))
+	}
 	return b.String()
 }
 
@@ -141,7 +157,7 @@ func counts[K cmp.Ordered](m map[K]int) string {
 func (j *Journal) Reset() {
 	j.change(func() {
 		j.conns = slices.DeleteFunc(j.conns, func(c *connRow) bool { return c.ClosedBy != StillOpen })
-		j.requests, j.panics = nil, nil
+		j.requests, j.panics, j.events, j.lookups = nil, nil, nil, nil
 	})
 }
 

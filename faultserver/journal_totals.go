@@ -1,5 +1,7 @@
 package faultserver
 
+import "slices"
+
 // JournalTotals are a journal's counts. In JSON the names are those of the
 // tags.
 type JournalTotals struct {
@@ -11,7 +13,7 @@ type JournalTotals struct {
 	Answered    int            `json:"answered"`
 	Lost        int            `json:"lost"` // ended without an answer
 	Executions  int            `json:"executions"`
-	Struck      int            `json:"struck"` // requests that a fault struck, and connections that one ended while idle
+	Struck      int            `json:"struck"` // requests that a fault struck, and connections that one struck as a whole or ended while idle
 	Faults      map[string]int `json:"faults"` // by kind
 }
 
@@ -24,13 +26,19 @@ func (j *Journal) Totals() JournalTotals {
 		Connections: len(j.conns), Requests: len(j.requests), Closed: make(map[string]int), Faults: make(map[string]int),
 	}
 	for _, c := range j.conns {
-		switch {
-		case c.ClosedBy == StillOpen:
+		for _, k := range c.Faults {
+			faults[k]++
+		}
+		ended := c.Fault.valid() && c.Fault.spec().at != atRequest
+		if ended && !slices.Contains(c.Faults, c.Fault) {
+			faults[c.Fault]++
+		}
+		if ended || len(c.Faults) > 0 {
+			t.Struck++
+		}
+		if c.ClosedBy == StillOpen {
 			t.Open++
 			continue
-		case c.Fault.valid() && c.Fault.spec().at != atRequest:
-			t.Struck++
-			faults[c.Fault]++
 		}
 		t.Closed[c.Reason.String()]++
 	}

@@ -2,6 +2,7 @@ package faultserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -61,12 +62,16 @@ func await(ctx context.Context, conns []*conn) error {
 }
 
 // Kill drops every connection at once, with a RST where the connection can send
-// one, as when the process is killed and the machine lives on. The listener
-// stays open. Requests that are running have their context canceled.
+// one, as a firewall or an impatient operator does. The listener stays open.
+// Requests that are running have their context canceled. What a killed process
+// does is Crash.
 func (s *Server) Kill() {
 	for _, c := range s.snapshot() {
 		c.shut(ending{how: closeRST, by: Killed, reason: ServerKilled})
 		c.abort() // one that is lingering is not spared either
+	}
+	for _, sock := range s.takeLate() {
+		sock.Abort()
 	}
 }
 
@@ -81,7 +86,9 @@ func (s *Server) Close() error {
 	var err error
 	if first {
 		close(s.stop)
-		err = s.ln.Close()
+		for _, e := range s.endpoints {
+			err = errors.Join(err, e.close())
+		}
 		if s.control != nil {
 			s.control.Close()
 		}
@@ -89,6 +96,7 @@ func (s *Server) Close() error {
 			c.shut(ending{how: closeFIN, by: ServerFIN, reason: ServerClosed})
 			c.raw.Close()
 		}
+		s.endLeftovers()
 	}
 	s.wg.Wait()
 	if p, ok := s.set.handler.(*ProxyHandler); ok {

@@ -10,11 +10,9 @@ import (
 // balancer or a NAT does. Once the flow is forgotten the server sees nothing of
 // what the client sends.
 //
-// This is as far as a process gets without rights in the kernel: the client's
-// bytes are still acknowledged, by the kernel, before the RST or the silence. A
-// connection that can do better has a method Vanish() error, after which the
-// client's packets are lost, or Forget() error, after which they draw a RST; it
-// is called at the idle timeout.
+// This is as far as a process gets where the kernel has no better, see IdleVanish
+// and IdleForget: the client's bytes are still acknowledged before the RST or
+// the silence.
 type flowReader struct {
 	c *conn
 	io.Reader
@@ -40,22 +38,21 @@ func (c *conn) flowGone() bool {
 	return c.idle.gone
 }
 
-// forgetFlow is the idle timeout of a personality that drops.
+// forgetFlow is the idle timeout of a personality that drops. Where the kernel
+// does not let it drop, flowReader does what it can.
 func (c *conn) forgetFlow() {
-	c.mu.Lock()
-	limit := c.srv.set.character.idleLimit(c.proto)
-	forgotten := c.state == idle && time.Since(c.idle.since) >= limit
-	c.idle.gone = c.idle.gone || forgotten
-	c.mu.Unlock()
-	if !forgotten {
+	drop, how := IdleVanish, closeSilent
+	if c.srv.set.character.drop == dropReset {
+		drop, how = IdleForget, closeForgotten
+	}
+	if c.srv.supports(Fault{Kind: drop}) == nil {
+		if c.claimIdle() {
+			c.shut(ending{how: how, by: BySilence, reason: IdleTimeout})
+		}
 		return
 	}
-	// An error leaves the connection to flowReader.
-	if c.srv.set.character.drop == dropReset {
-		if f, ok := c.raw.(interface{ Forget() error }); ok {
-			f.Forget()
-		}
-	} else if v, ok := c.raw.(interface{ Vanish() error }); ok {
-		v.Vanish()
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limit := c.srv.set.character.idleLimit(c.proto)
+	c.idle.gone = c.idle.gone || c.state == idle && time.Since(c.idle.since) >= limit
 }

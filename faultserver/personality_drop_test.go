@@ -2,72 +2,116 @@ package faultserver_test
 
 import (
 	"net"
+	"os"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/idlewise/idlewise/faultserver"
+	"github.com/idlewise/idlewise/faultserver/memnet"
 )
 
-// dropListener's connections can drop, and tell when they are told to.
-type dropListener struct {
-	net.Listener
-	dropped chan string
+// helpless hides what connections can do beside net.Conn.
+type helpless struct{ net.Listener }
+
+// dropped starts a server whose flow to the client has been forgotten.
+func dropped(t *testing.T, personality string, wrap func(net.Listener) net.Listener) (*faultserver.Server, net.Conn) {
+	t.Helper()
+	network := memnet.New(memnet.Options{Latency: virtualLatency})
+	ln, err := network.Listen("server:80")
+	require.NoError(t, err)
+	s := faultserver.Start(t, faultserver.Config{Listener: wrap(ln), Personality: personality})
+	nc, err := network.DialContext(t.Context(), "tcp", "server:80")
+	require.NoError(t, err)
+	exchangeRaw(t, nc)
+	time.Sleep(10 * time.Minute)
+	return s, nc
 }
 
-type dropConn struct {
-	net.Conn
-	dropped chan string
+func able(ln net.Listener) net.Listener { return ln }
+
+func unable(ln net.Listener) net.Listener { return helpless{ln} }
+
+func sendGet(t *testing.T, nc net.Conn) {
+	t.Helper()
+	_, err := nc.Write([]byte("GET / HTTP/1.1\r\nHost: test\r\n\r\n"))
+	require.NoError(t, err)
 }
 
-func (l dropListener) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	return dropConn{nc, l.dropped}, err
+func readWithin(nc net.Conn, d time.Duration) error {
+	nc.SetReadDeadline(time.Now().Add(d))
+	_, err := nc.Read(make([]byte, 1))
+	return err
 }
 
-func (c dropConn) Forget() error { c.dropped <- "forget"; return nil }
-func (c dropConn) Vanish() error { c.dropped <- "vanish"; return nil }
-
-func TestAConnectionThatCanDropIsToldAtTheIdleTimeout(t *testing.T) {
-	for server, how := range map[string]string{"aws-nlb": "forget", "azure-lb": "vanish"} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		dropped := make(chan string, 1)
-		s := faultserver.Start(t, faultserver.Config{Personality: server, TimeScale: 10_000, Listener: dropListener{ln, dropped}})
-		c := dialRaw(t, s)
-		c.get("/")
-		require.Equal(t, how, <-dropped)
-	}
+func TestALoadBalancerThatDropsSilentlyIsNotEvenAcknowledging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, nc := dropped(t, "azure-lb", able)
+		row := onlyConn(t, s)
+		require.Equal(t, faultserver.BySilence, row.ClosedBy)
+		require.Equal(t, faultserver.IdleTimeout, row.Reason)
+		require.Equal(t, 4*time.Minute, row.IdleAge)
+		sendGet(t, nc)
+		require.ErrorIs(t, readWithin(nc, time.Minute), os.ErrDeadlineExceeded)
+		require.Positive(t, nc.(*memnet.Conn).Accounting().Queued)
+		require.Len(t, s.Journal().Requests(), 1)
+		endVirtual(s, nc)
+	})
 }
 
-func TestCloseAndKillEndConnectionsThatWereDropped(t *testing.T) {
+func TestALoadBalancerThatForgetsAnswersTheNextPacketWithARST(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, nc := dropped(t, "aws-nlb", able)
+		row := onlyConn(t, s)
+		require.Equal(t, faultserver.BySilence, row.ClosedBy)
+		require.Equal(t, 350*time.Second, row.IdleAge)
+		require.ErrorIs(t, readWithin(nc, time.Minute), os.ErrDeadlineExceeded, "nothing tells the client before it sends")
+		sendGet(t, nc)
+		require.ErrorIs(t, readWithin(nc, time.Minute), syscall.ECONNRESET)
+		require.Len(t, s.Journal().Requests(), 1)
+		endVirtual(s, nc)
+	})
+}
+
+func TestWhereTheKernelCannotForgetARequestDrawsARSTAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, nc := dropped(t, "aws-nlb", unable)
+		require.Equal(t, faultserver.StillOpen, onlyConn(t, s).ClosedBy)
+		sendGet(t, nc)
+		require.ErrorIs(t, readWithin(nc, time.Minute), syscall.ECONNRESET)
+		require.Equal(t, faultserver.ServerRST, onlyConn(t, s).ClosedBy)
+		require.Len(t, s.Journal().Requests(), 1)
+		endVirtual(s, nc)
+	})
+}
+
+func TestCloseAndKillEndConnectionsThatTheKernelCannotDrop(t *testing.T) {
 	for _, end := range []func(*faultserver.Server){
 		func(s *faultserver.Server) { s.Kill() },
-		func(s *faultserver.Server) { require.NoError(t, s.Close()) },
+		func(s *faultserver.Server) { s.Close() },
 	} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		dropped := make(chan string, 1)
-		s := faultserver.Start(t, faultserver.Config{Personality: "azure-lb", TimeScale: 10_000, Listener: dropListener{ln, dropped}})
-		c := dialRaw(t, s)
-		c.get("/")
-		<-dropped
-		c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-		end(s)
-		c.rest() // it ends, with a FIN or a RST
-		require.Len(t, s.Journal().Requests(), 1)
+		synctest.Test(t, func(t *testing.T) {
+			s, nc := dropped(t, "azure-lb", unable)
+			sendGet(t, nc)
+			require.ErrorIs(t, readWithin(nc, time.Minute), os.ErrDeadlineExceeded)
+			end(s)
+			require.NotErrorIs(t, readWithin(nc, time.Minute), os.ErrDeadlineExceeded, "a FIN or a RST")
+			require.Len(t, s.Journal().Requests(), 1)
+			endVirtual(s, nc)
+		})
 	}
 }
 
-func TestAClientThatLeavesADroppedConnectionIsNoticed(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	dropped := make(chan string, 1)
-	s := faultserver.Start(t, faultserver.Config{Personality: "azure-lb", TimeScale: 10_000, Listener: dropListener{ln, dropped}})
-	c := dialRaw(t, s)
-	c.get("/")
-	<-dropped
-	c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-	require.NoError(t, c.Close())
-	require.NoError(t, s.Journal().Wait(t.Context(), func() bool { return onlyConn(t, s).ClosedBy == faultserver.ByClient }))
+func TestAClientThatLeavesAConnectionThatTheKernelCannotDropIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, nc := dropped(t, "azure-lb", unable)
+		sendGet(t, nc)
+		require.NoError(t, nc.Close())
+		time.Sleep(time.Second)
+		require.Equal(t, faultserver.ByClient, onlyConn(t, s).ClosedBy)
+		endVirtual(s)
+	})
 }

@@ -55,7 +55,7 @@ func TestEveryPersonalityEndsIdleConnectionsAsItSays(t *testing.T) {
 			exchangeRaw(t, c)
 			if d.Close == "drop-rst" || d.Close == "drop-silent" {
 				time.Sleep(d.IdleTimeout + time.Second)
-				require.Equal(t, faultserver.StillOpen, onlyConn(t, s).ClosedBy, "nothing tells the client")
+				require.Equal(t, faultserver.BySilence, onlyConn(t, s).ClosedBy, "nothing tells the client")
 				_, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: t\r\n\r\n")
 				require.NoError(t, err)
 				c.SetReadDeadline(time.Now().Add(time.Minute))

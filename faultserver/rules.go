@@ -3,6 +3,7 @@ package faultserver
 import (
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,10 @@ type rule struct {
 	seen    int   // events that fitted, for Nth
 	struck  int   // for Times
 	removed bool
+
+	// undo ends what the fault holds beside the rules; nil: nothing. Assigned
+	// before the rule is in force.
+	undo func()
 }
 
 // rules are the faults in force. Everything a request needs of them is decided
@@ -45,6 +50,7 @@ type event struct {
 	age       time.Duration // of the connection
 	pings     int           // of the connection, with this one
 	tls       bool
+	host      string // that is looked up
 }
 
 // plan is what strikes one request.
@@ -67,29 +73,17 @@ func (p plan) has(k Kind) bool {
 	return ok
 }
 
-func (rs *rules) add(f Fault) *rule {
-	r := &rule{fault: f}
-	rs.mu.Lock()
-	rs.lastID++
-	r.id = rs.lastID
-	rs.list = append(rs.list, r)
-	rs.mu.Unlock()
-	rs.count(f.Kind, 1)
-	return r
-}
-
+// remove takes one rule out of force; one that is not in force yet never comes
+// into it.
 func (rs *rules) remove(r *rule) {
 	rs.mu.Lock()
-	was := r.removed
 	r.removed = true
-	for i, other := range rs.list {
-		if other == r {
-			rs.list = append(rs.list[:i:i], rs.list[i+1:]...)
-			break
-		}
+	i := slices.Index(rs.list, r)
+	if i >= 0 {
+		rs.list = append(rs.list[:i:i], rs.list[i+1:]...)
 	}
 	rs.mu.Unlock()
-	if !was {
+	if i >= 0 {
 		rs.count(r.fault.Kind, -1)
 	}
 }
@@ -135,7 +129,10 @@ func (rs *rules) waiting(e event) []*rule {
 }
 
 // strikesIdle decides for a rule of waiting whose time has come.
-func (rs *rules) strikesIdle(r *rule) bool {
+func (rs *rules) strikesIdle(r *rule) bool { return rs.strikes(r) }
+
+// strikes decides for a rule that fits, and counts it as struck.
+func (rs *rules) strikes(r *rule) bool {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	return rs.strikesLocked(r)
@@ -150,6 +147,9 @@ func (r *rule) fits(e event) bool {
 		f.NthOnConn > 0 && f.NthOnConn != e.nthOnConn,
 		f.ReusedOnly && e.nthOnConn < 2,
 		f.IdleAtLeast > 0 && e.at != atIdle && e.idle < f.IdleAtLeast:
+		return false
+	}
+	if e.at == atLookup && !f.fitsHost(e.host) {
 		return false
 	}
 	switch f.Kind {

@@ -103,6 +103,11 @@ const maxScenario = 1 << 20
 // that was probably meant, values of the wrong form, selectors that contradict
 // each other, a scenario that can never end.
 func ParseScenario(text []byte, name string) (*Scenario, error) {
+	return newDecoder(name).parseScenario(text)
+}
+
+func (d *decoder) parseScenario(text []byte) (*Scenario, error) {
+	name := d.file
 	if len(text) > maxScenario {
 		return nil, &ParseError{File: name, Line: 1, Column: 1, Message: fmt.Sprintf("is larger than %d bytes", maxScenario)}
 	}
@@ -114,7 +119,7 @@ func ParseScenario(text []byte, name string) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newDecoder(name).scenario(root)
+	return d.scenario(root)
 }
 
 func (d *decoder) scenario(root *yaml.Node) (*Scenario, error) {
@@ -125,6 +130,9 @@ func (d *decoder) scenario(root *yaml.Node) (*Scenario, error) {
 			d.fail(root, "name", "is missing")
 		}
 		d.validate("", sc.problems())
+		if d.supports != nil {
+			d.validate("", sc.unsupported(d.supports))
+		}
 	}
 	if err := d.err(); err != nil {
 		return nil, err

@@ -25,6 +25,8 @@ type decoder struct {
 	errs []error
 	at   map[string]*yaml.Node // where each path was written
 	bad  map[string]bool       // paths that could not be read
+
+	supports func(Fault) error // what the server cannot do; nil: not asked
 }
 
 func newDecoder(file string) *decoder {

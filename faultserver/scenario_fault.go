@@ -34,9 +34,15 @@ func ParseFaults(text string) ([]Fault, error) { return parseOneLine(text, "faul
 
 func parseOneLine(text, file string, line int) ([]Fault, error) {
 	d := newDecoder(file)
+	faults := d.oneLine(text, line)
+	return faults, d.err()
+}
+
+// oneLine reads faults separated by semicolons.
+func (d *decoder) oneLine(text string, line int) []Fault {
 	nodes := d.oneLineFaults(text, line)
-	if err := d.err(); err != nil {
-		return nil, err
+	if len(d.errs) > 0 {
+		return nil
 	}
 	faults := make([]Fault, len(nodes))
 	for i, n := range nodes {
@@ -46,14 +52,21 @@ func parseOneLine(text, file string, line int) ([]Fault, error) {
 		}
 		d.fault(n, &faults[i], path)
 	}
-	return faults, d.err()
+	return faults
 }
 
 // fault reads and validates one fault.
 func (d *decoder) fault(n *yaml.Node, f *Fault, path string) {
 	d.value(n, reflect.ValueOf(f).Elem(), path)
-	if !d.bad[path] {
-		d.validate(path, f.Validate())
+	if d.bad[path] {
+		return
+	}
+	err := f.Validate()
+	d.validate(path, err)
+	if err == nil && d.supports != nil {
+		if err := d.supports(*f); err != nil {
+			d.validate(path, &fieldError{"Kind", "%v", []any{err}})
+		}
 	}
 }
 

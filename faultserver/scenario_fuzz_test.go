@@ -109,7 +109,7 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			readable(t, err)
 		}
-		own, ownErr := parseHeaderFaults(text, 1, onHTTP1)
+		own, ownErr := parseHeaderFaults(text, 1, onHTTP1, func(Fault) error { return nil })
 		switch {
 		case ownErr != nil:
 			readable(t, ownErr)
@@ -132,7 +132,7 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte("- kind: surplus-bytes\n  value: \"\\x41\\u00e9\"\n"), uint8(yamlForm))
 	f.Add([]byte("fin-after-request executed\n"), uint8(oneLineForm))
 	f.Fuzz(func(t *testing.T, text []byte, form uint8) {
-		faults, err := parseControlFaults(text, bodyForm(form%3))
+		faults, err := parseControlFaults(text, bodyForm(form%3), nil)
 		if err != nil {
 			readable(t, err)
 		} else {
@@ -143,7 +143,7 @@ func FuzzControl(f *testing.F) {
 		if form%3 == uint8(oneLineForm) {
 			return
 		}
-		if sc, err := parseControlScenario(text, bodyForm(form%3)); err == nil {
+		if sc, err := parseControlScenario(text, bodyForm(form%3), nil); err == nil {
 			if err := sc.Validate(); err != nil {
 				t.Fatal(err)
 			}

@@ -69,8 +69,13 @@ func (p *player) run(ctx context.Context, s *Server, a *act) error {
 			return err
 		}
 		p.mu.Lock()
-		a = p.advanceLocked(s, a)
+		next := p.advanceLocked(s, a)
+		err = a.err
 		p.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("faultserver: %w", err)
+		}
+		a = next
 	}
 	return nil
 }

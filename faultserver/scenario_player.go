@@ -73,7 +73,8 @@ type act struct {
 	over        chan struct{} // closed when its end by count has come
 	isOver      bool
 	replaced    bool
-	next        *act // once replaced; nil: the scenario has ended
+	next        *act  // once replaced; nil: the scenario has ended
+	err         error // why the next phase could not begin
 }
 
 func (a *act) overLocked() {
@@ -104,6 +105,9 @@ func (p *player) start(s *Server, sc *Scenario, cancel context.CancelFunc) (*act
 	if err := sc.Server.playable(s.runs, s.configured); err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", sc.Name, err)
 	}
+	if err := sc.unsupported(s.supports); err != nil {
+		return nil, fmt.Errorf("scenario %s: %w", sc.Name, err)
+	}
 	select {
 	case <-s.stop:
 		return nil, ErrClosed
@@ -124,21 +128,54 @@ func (p *player) start(s *Server, sc *Scenario, cancel context.CancelFunc) (*act
 	if sc.Server.Seed != 0 && s.configured.Seed == 0 {
 		s.rules.reseed(sc.Server.Seed)
 	}
-	p.always = s.rules.replace(nil, p.scaledFaults(sc.Faults))
-	p.beginLocked(s, nil, 0, 1)
+	var err error
+	if p.always, err = s.swapFaults(nil, p.scaledFaults(sc.Faults)); err == nil {
+		err = p.beginLocked(s, nil, 0, 1)
+	}
+	if err != nil {
+		p.endLocked(s, err)
+		return nil, fmt.Errorf("scenario %s: %w", sc.Name, err)
+	}
 	return p.act, nil
 }
 
-// beginLocked puts a phase in the place of the last one.
-func (p *player) beginLocked(s *Server, last []*rule, index, round int) {
+// unsupported says which faults of a scenario cannot be had on a server, so that
+// none fails in the middle.
+func (sc *Scenario) unsupported(supports func(Fault) error) error {
+	var errs []error
+	check := func(path string, faults []Fault) {
+		for i, f := range faults {
+			if f.Validate() != nil {
+				continue // reported elsewhere
+			}
+			if err := supports(f); err != nil {
+				errs = append(errs, &fieldError{fmt.Sprintf("%s[%d].kind", path, i), "%v", []any{err}})
+			}
+		}
+	}
+	check("faults", sc.Faults)
+	for i := range sc.Phases {
+		check(fmt.Sprintf("phases[%d].faults", i), sc.Phases[i].Faults)
+	}
+	return errors.Join(errs...)
+}
+
+// beginLocked puts a phase in the place of the last one. If its faults cannot
+// be put in force none is, and those of the last phase stay.
+func (p *player) beginLocked(s *Server, last []*rule, index, round int) error {
+	p.counting.Store(true) // whoever meets the faults waits until the phase counts
+	rules, err := s.replaceFaults(last, p.scaledFaults(p.phases()[index].Faults))
+	if err != nil {
+		return fmt.Errorf("phase %q: %w", p.phases()[index].Name, err)
+	}
 	phases := p.phases()
 	ph := &phases[index]
-	p.act = &act{phase: ph, index: index, round: round, over: make(chan struct{})}
-	p.act.rules = s.rules.replace(last, p.scaledFaults(ph.Faults))
+	p.act = &act{phase: ph, index: index, round: round, rules: rules, over: make(chan struct{})}
 	p.counting.Store(ph.Until.Requests > 0 || ph.Until.Connections > 0)
 	p.now = Playing{
 		Scenario: p.sc.Name, Phase: ph.Name, Number: index + 1, Of: len(phases), Round: round, Since: time.Now(),
 	}
+	return nil
 }
 
 // advanceLocked ends a phase, unless that has happened, and returns the one
@@ -149,23 +186,31 @@ func (p *player) advanceLocked(s *Server, a *act) *act {
 	}
 	a.overLocked()
 	a.replaced = true
+	var err error
 	switch {
 	case a.index+1 < len(p.phases()):
-		p.beginLocked(s, a.rules, a.index+1, a.round)
+		err = p.beginLocked(s, a.rules, a.index+1, a.round)
 	case p.sc.Forever || a.round < p.sc.Repeat:
-		p.beginLocked(s, a.rules, 0, a.round+1)
+		err = p.beginLocked(s, a.rules, 0, a.round+1)
 	default:
 		p.endLocked(s, nil)
 	}
-	a.next = p.act
+	if err != nil {
+		p.endLocked(s, err)
+	}
+	a.next, a.err = p.act, err
 	return a.next
 }
 
 // endLocked takes the scenario's faults out of force.
 func (p *player) endLocked(s *Server, err error) {
-	s.rules.replace(append(p.always, p.act.rules...), nil)
-	p.act.replaced = true
-	p.act.overLocked()
+	out := p.always
+	if p.act != nil { // the first phase may not have begun
+		out = append(out, p.act.rules...)
+		p.act.replaced = true
+		p.act.overLocked()
+	}
+	s.endFaults(out)
 	p.act, p.always = nil, nil
 	p.counting.Store(false)
 	p.now = Playing{

@@ -1,14 +1,11 @@
 package faultserver
 
-import "slices"
-
-// swap takes the rules for which goes is true out of force and puts faults in,
-// in one go: every event is judged by either the old or the new ones.
-func (rs *rules) swap(goes func(*rule) bool, in []Fault) (gone, added []*rule) {
-	added = make([]*rule, len(in))
-	for i, f := range in {
-		added[i] = &rule{fault: f}
-		rs.count(f.Kind, 1) // first, so that no event passes without looking
+// swap takes the rules for which goes is true out of force and puts others in,
+// in one go: every event is judged by either the old or the new ones. Only
+// Server.swapFaults calls it: some faults are more than rules.
+func (rs *rules) swap(goes func(*rule) bool, in []*rule) (gone []*rule) {
+	for _, r := range in {
+		rs.count(r.fault.Kind, 1) // first, so that no event passes without looking
 	}
 	rs.mu.Lock()
 	stay := make([]*rule, 0, len(rs.list)+len(in)) // a new slice: others may be walking the old one
@@ -20,22 +17,22 @@ func (rs *rules) swap(goes func(*rule) bool, in []Fault) (gone, added []*rule) {
 		}
 		stay = append(stay, r)
 	}
-	for _, r := range added {
+	var over []*rule // before they began
+	for _, r := range in {
 		rs.lastID++
 		r.id = rs.lastID
+		if r.removed {
+			over = append(over, r)
+			continue
+		}
+		stay = append(stay, r)
 	}
-	rs.list = append(stay, added...)
+	rs.list = stay
 	rs.mu.Unlock()
-	for _, r := range gone {
+	for _, r := range append(over, gone...) {
 		rs.count(r.fault.Kind, -1)
 	}
-	return gone, added
-}
-
-// replace takes these rules, as far as they are in force, out.
-func (rs *rules) replace(out []*rule, in []Fault) []*rule {
-	_, added := rs.swap(func(r *rule) bool { return slices.Contains(out, r) }, in)
-	return added
+	return gone
 }
 
 // reseed begins the draws of probabilities and jitter anew.

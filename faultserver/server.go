@@ -30,14 +30,20 @@ type Server struct {
 	// ControlURL is the control endpoint's base; "" without Config.Control.
 	ControlURL string
 
-	set     settings
-	ln      net.Listener
-	t       TB // nil unless made by Start
-	rules   *rules
-	journal *Journal
-	wg      sync.WaitGroup // every goroutine
-	play    player
-	control *http.Server // nil without Config.Control
+	set       settings
+	endpoints []*endpoint // never empty, never changed
+	t         TB          // nil unless made by Start
+	rules     *rules
+	journal   *Journal
+	names     names
+	gate      gate // closed while the server is paused
+	pauses    pauses
+	outage    outage
+	leftovers leftovers
+	shaping   sync.Mutex     // held while shaping faults meet connections
+	wg        sync.WaitGroup // every goroutine
+	play      player
+	control   *http.Server // nil without Config.Control
 
 	configured, runs ScenarioServer // by Config alone, and with its Scenario
 
@@ -49,6 +55,7 @@ type Server struct {
 	lastConn   int64
 	generation int
 	closed     bool
+	down       bool          // what is accepted is dropped
 	stop       chan struct{} // closed by Close
 }
 
@@ -78,16 +85,14 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln := cfg.Listener
-	if ln == nil {
-		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("faultserver: listen: %w", err)
-		}
+	endpoints, err := openEndpoints(&cfg)
+	if err != nil {
+		return nil, err
 	}
 	s := &Server{
-		URL:        "http://" + ln.Addr().String(),
+		URL:        "http://" + endpoints[0].addr.String(),
 		set:        set,
-		ln:         ln,
+		endpoints:  endpoints,
 		rules:      newRules(cfg.Seed),
 		journal:    &Journal{},
 		conns:      make(map[*conn]struct{}),
@@ -96,27 +101,47 @@ func New(cfg Config) (*Server, error) {
 		configured: configured,
 		runs:       settingsOf(&cfg),
 	}
+	s.pauses.gate = &s.gate
 	if set.tls != nil {
-		s.URL = "https://" + ln.Addr().String()
+		s.URL = "https://" + endpoints[0].addr.String()
 	}
-	for _, f := range cfg.Faults {
-		s.rules.add(f)
+	err = s.SetNames(cfg.Names)
+	for i, f := range cfg.Faults {
+		if _, injectErr := s.inject(f); injectErr != nil {
+			err = errors.Join(err, fmt.Errorf("faultserver: Config.Faults[%d]: %w", i, injectErr))
+		}
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
 	}
 	if cfg.Scenario != nil {
-		if err := s.playInBackground(cfg.Scenario); err != nil { // it was validated, and fits its own settings
-			ln.Close()
+		if err := s.playInBackground(cfg.Scenario); err != nil {
+			s.Close()
 			return nil, fmt.Errorf("faultserver: %w", err)
 		}
 	}
 	if cfg.Control != nil {
 		s.serveControl(cfg.Control)
 	}
-	s.wg.Go(s.accept)
+	for _, e := range endpoints {
+		s.wg.Go(func() { s.accept(e) })
+	}
 	return s, nil
 }
 
-// Addr returns the listener's address.
-func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+// Addr returns the address the server listens on, of several the first.
+func (s *Server) Addr() net.Addr { return s.endpoints[0].addr }
+
+// Addrs returns every address the server listens on, in the order of
+// Config.Addresses. They have one port.
+func (s *Server) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(s.endpoints))
+	for i, e := range s.endpoints {
+		addrs[i] = e.addr
+	}
+	return addrs
+}
 
 // Journal returns the server's journal, always the same.
 func (s *Server) Journal() *Journal { return s.journal }
@@ -169,62 +194,64 @@ func (s *Server) Inject(f Fault) (remove func()) {
 }
 
 // InjectE is Inject for faults that come from outside: it returns the mistakes
-// that Fault.Validate finds.
+// that Fault.Validate finds, and refuses what this server, its listener or the
+// kernel cannot do, saying what is missing. Nothing is in force then.
 func (s *Server) InjectE(f Fault) (remove func(), err error) {
-	if err := f.Validate(); err != nil {
+	remove, err = s.inject(f)
+	if err != nil {
 		return func() {}, fmt.Errorf("faultserver: %w", err)
 	}
-	r := s.rules.add(f)
-	if f.Kind.judgedWhenIdle() {
-		for _, c := range s.snapshot() {
-			c.rearmIdle()
-		}
-	}
-	return func() { s.rules.remove(r) }, nil
+	return remove, nil
 }
 
-func (s *Server) accept() {
+func (s *Server) inject(f Fault) (remove func(), err error) {
+	added, err := s.swapFaults(nil, []Fault{f})
+	if err != nil {
+		return nil, err
+	}
+	return func() { s.endFaults(added) }, nil
+}
+
+func (s *Server) accept(e *endpoint) {
 	for {
-		nc, err := s.ln.Accept()
-		if err != nil {
-			s.mu.Lock()
-			closed := s.closed
-			s.mu.Unlock()
-			if closed || errors.Is(err, net.ErrClosed) {
-				return
-			}
+		nc, err := e.accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
 			// Out of descriptors, or a connection gone before it was
 			// accepted: both pass.
-			select {
-			case <-time.After(5 * time.Millisecond):
-				continue
-			case <-s.stop:
+			if !sleep(5*time.Millisecond, s.stop) {
 				return
 			}
+			continue
 		}
 		c := s.newConn(nc)
 		if c == nil {
 			nc.Close()
-			return
+			continue
 		}
-		s.play.connection(s)
-		s.wg.Go(c.serve)
+		if c.acceptFaults() {
+			s.wg.Go(c.serve)
+		}
 	}
 }
 
-// newConn enters a connection in the books, or returns nil after Close.
+// newConn enters a connection in the books, or returns nil while the server is
+// down and after Close.
 func (s *Server) newConn(nc net.Conn) *conn {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.down {
 		return nil
 	}
 	s.lastConn++
-	c := &conn{srv: s, raw: nc, nc: nc, id: s.lastConn, opened: now}
+	sock := newSocket(nc, s)
+	c := &conn{srv: s, raw: sock, nc: sock, id: s.lastConn, opened: now}
 	c.unblocked = sync.NewCond(&c.mu)
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), http.LocalAddrContextKey, nc.LocalAddr()))
-	c.row = s.journal.opened(ConnRecord{ID: c.id, Generation: s.generation, RemoteAddr: nc.RemoteAddr().String(), Opened: now})
+	c.row = s.journal.opened(ConnRecord{ID: c.id, Generation: s.generation, RemoteAddr: nc.RemoteAddr().String(), LocalAddr: nc.LocalAddr().String(), Opened: now})
 	s.conns[c] = struct{}{}
 	return c
 }

@@ -19,6 +19,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/idlewise/idlewise/faultserver"
@@ -73,7 +74,6 @@ func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer, term
 // server is the server with what the command adds to it.
 type server struct {
 	*faultserver.Server
-	ln      net.Listener
 	journal *os.File // nil: none
 }
 
@@ -95,20 +95,17 @@ func start(opt *options) (srv *server, err error) {
 		}
 		opened = append(opened, srv.journal)
 	}
-	if srv.ln, err = net.Listen("tcp", opt.listen); err != nil {
-		return nil, fmt.Errorf("-listen: %w", err)
-	}
-	opened = append(opened, srv.ln)
 	cfg := opt.config
-	cfg.Listener = srv.ln
 	if opt.control != "" {
 		if cfg.Control, err = net.Listen("tcp", opt.control); err != nil {
 			return nil, fmt.Errorf("-control: %w", err)
 		}
 		opened = append(opened, cfg.Control)
 	}
-	srv.Server, err = faultserver.New(cfg)
-	return srv, err
+	if srv.Server, err = faultserver.New(cfg); err != nil {
+		return nil, inFlags(errors.New(strings.Replace(err.Error(), "faultserver: listen on "+cfg.Addresses[0]+":", "-listen:", 1)))
+	}
+	return srv, nil
 }
 
 func announce(stdout, stderr io.Writer, srv *server, opt *options) {
@@ -138,8 +135,7 @@ func (srv *server) drain(stderr io.Writer, signals <-chan os.Signal, opt *option
 		case <-ctx.Done():
 		}
 	}()
-	srv.ln.Close()
-	err := srv.Drain(ctx)
+	err := srv.Stop(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: cut off: %v\n", commandName, err)
 		srv.Kill()

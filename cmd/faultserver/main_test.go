@@ -56,7 +56,7 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 		{[]string{"-protocols", "spdy"}, `-protocols: unknown protocol "spdy"`},
 		{[]string{"-handler", "ecko"}, `-handler: "ecko" is neither echo nor proxy:URL`},
 		{[]string{"-handler", "proxy:127.0.0.1:9000"}, "-handler: "},
-		{[]string{"-handler", "proxy:ftp://a"}, `-handler: "ftp://a" is not a URL such as http://127.0.0.1:9000`},
+		{[]string{"-handler", "proxy:ftp://a"}, `-handler: proxy: target: "ftp://a" is not of the form http://host:port`},
 		{[]string{"-listen", "8080"}, "-listen: address 8080: missing port in address"},
 		{[]string{"-control", "0.0.0.0:1"}, "-control: 0.0.0.0:1 can be reached from other machines"},
 		{[]string{"serve"}, `"serve" is not a flag`},
@@ -81,7 +81,7 @@ func TestAJournalThatCannotBeCreatedIsSaidBeforeAnythingListens(t *testing.T) {
 func TestListAndHelpTellWhatThereIs(t *testing.T) {
 	var out, errs bytes.Buffer
 	require.Equal(t, exitFine, run([]string{"-list"}, nil, &out, &errs, false))
-	for _, want := range []string{"uvicorn-five-seconds", "A pooling client in front of a Python service.", "close-on-reuse\n", "nginx", "restart", " code [after value]\n", " after [jitter]\n"} {
+	for _, want := range []string{"uvicorn-five-seconds", "A pooling client in front of a Python service.", "close-on-reuse\n", "  nginx          1m15s    fin          1000   ", "restart-abruptly", " code [after value]\n", " after [jitter]\n"} {
 		require.Contains(t, out.String(), want)
 	}
 	require.Equal(t, exitFine, run([]string{"-help"}, nil, &out, &errs, false))

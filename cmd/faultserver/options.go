@@ -115,7 +115,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		note(inFlags(err))
 	}
 	note(loadCertificate(cfg, cert, key))
-	note(checkAddress("-listen", opt.listen))
+	note(listenOn(cfg, opt.listen))
 	if opt.control != "" {
 		note(checkAddress("-control", opt.control))
 		if !isLoopback(opt.control) && !cfg.ControlRemote {
@@ -195,6 +195,28 @@ func checkAddress(flag, address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return fmt.Errorf("%s: %w; an address is host:port, such as 127.0.0.1:8080", flag, err)
 	}
+	return nil
+}
+
+// listenOn sets the address. The server makes its listener itself, so that it
+// can make it again after an outage.
+func listenOn(cfg *faultserver.Config, address string) error {
+	if err := checkAddress("-listen", address); err != nil {
+		return err
+	}
+	addr, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return fmt.Errorf("-listen: %w", err)
+	}
+	host := addr.IP.String()
+	if addr.IP == nil {
+		host = "0.0.0.0"
+		if ln, err := net.Listen("tcp6", "[::]:0"); err == nil { // takes IPv4 too
+			ln.Close()
+			host = "::"
+		}
+	}
+	cfg.Addresses, cfg.Port = []string{host}, addr.Port
 	return nil
 }
 

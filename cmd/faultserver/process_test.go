@@ -239,7 +239,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	code, out := p.end()
 	require.Equal(t, exitCutOff, code)
 	require.Contains(t, p.stderr.String(), "cut off: faultserver: drain: 1 of 1 connections may still be open")
-	require.Contains(t, out, "1 kill (server-killed)")
+	require.Contains(t, out, "1 kill (stop-timeout)")
 }
 
 func TestADrainIsBounded(t *testing.T) {

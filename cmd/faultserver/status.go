@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,8 +68,7 @@ func statusLine(s *faultserver.Server) string {
 
 // list prints everything that has a name.
 func list(w io.Writer) {
-	fmt.Fprintln(w, "personalities:")
-	fmt.Fprintf(w, "  %s\n", strings.Join(faultserver.Personalities(), " "))
+	listPersonalities(w)
 	fmt.Fprintln(w, "scenarios:")
 	for _, name := range faultserver.Scenarios() {
 		about := ""
@@ -88,6 +89,24 @@ func list(w io.Writer) {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-28s %s", k, parameters), " "))
 	}
 	fmt.Fprintln(w, "every fault also takes: nth nth_on_conn reused_only idle_at_least probability method path header times")
+}
+
+func listPersonalities(w io.Writer) {
+	fmt.Fprintln(w, "personalities, with their idle timeout, how they close then, and requests per connection:")
+	for _, name := range faultserver.Personalities() {
+		d, err := faultserver.DescribePersonality(name)
+		if err != nil {
+			continue // it is in the list
+		}
+		idle, requests := "-", "-"
+		if limit := cmp.Or(d.IdleTimeout, d.IdleTimeoutHTTP2); limit > 0 {
+			idle = limit.String()
+		}
+		if d.MaxRequests > 0 {
+			requests = strconv.Itoa(d.MaxRequests)
+		}
+		fmt.Fprintf(w, "  %-14s %-8s %-12s %-6s %s\n", name, idle, d.Close, requests, firstSentence(d.Text))
+	}
 }
 
 func firstSentence(text string) string {

@@ -28,6 +28,9 @@ func (n *Network) Cut(address string, on bool) {
 }
 
 func (n *Network) isCutLocked(p *path) bool {
+	if p.dead {
+		return true
+	}
 	if len(n.cut) == 0 {
 		return false
 	}
@@ -53,6 +56,9 @@ func (n *Network) Forget(address string) {
 // forgotten reports whether the path's connection is older than what was
 // forgotten of one of its places.
 func (n *Network) forgotten(p *path) bool {
+	if p.forgotten {
+		return true
+	}
 	if len(n.forgot) == 0 {
 		return false
 	}

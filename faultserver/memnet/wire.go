@@ -14,6 +14,8 @@ type path struct {
 	back     bool   // from the one that was dialed
 
 	// Guarded by Network.mu.
+	dead        bool // leads to one that has vanished: Conn.Vanish
+	forgotten   bool // Conn.Forget
 	link        Link
 	linkVersion uint64     // of Network.links that link was found in; 0: none yet
 	jitter      *rand.Rand // nil: none drawn yet
