@@ -1,8 +1,11 @@
 package faultserver_test
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +193,46 @@ func TestAHijackedConnectionBelongsToTheHandler(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "hello\n", rest)
 	require.Equal(t, faultserver.HandlerAskedClose, onlyConn(t, s).Reason)
+}
+
+func TestAHeadBegunBeforeHijackIsSentAtHijack(t *testing.T) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "echo")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		nc, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		line, _ := rw.ReadString('\n')
+		io.WriteString(nc, line)
+		nc.Close()
+	}
+	s := faultserver.Start(t, faultserver.Config{Handler: http.HandlerFunc(handler), KeepAlive: "timeout=5", MaxRequestsPerConn: 1})
+	other := httptest.NewServer(http.HandlerFunc(handler)) // the model
+	defer other.Close()
+	for _, addr := range []string{s.Addr().String(), other.Listener.Addr().String()} {
+		nc, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer nc.Close()
+		io.WriteString(nc, "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+		br := bufio.NewReader(nc)
+		var head strings.Builder
+		for line := ""; line != "\r\n"; { // before the client says anything more
+			line, err = br.ReadString('\n')
+			require.NoError(t, err, addr)
+			if !strings.HasPrefix(line, "Date: ") {
+				head.WriteString(line)
+			}
+		}
+		require.Equal(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", head.String())
+		io.WriteString(nc, "hello\n")
+		rest, err := io.ReadAll(br)
+		require.NoError(t, err)
+		require.Equal(t, "hello\n", string(rest))
+	}
+	require.Equal(t, 101, onlyRequest(t, s).Status)
 }
 
 func TestTheIdleTimeoutRunsFromTheResponseAndSendsFIN(t *testing.T) {

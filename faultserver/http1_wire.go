@@ -40,8 +40,10 @@ type hijackable struct {
 
 func (w *http1Wire) writer(r *response) http.ResponseWriter { return hijackable{r, w} }
 
-// Hijack gives the handler the connection, as after an Upgrade. Its end is
-// still in the journal, and Kill and Close still reach it.
+// Hijack gives the handler the connection, as after an Upgrade. A head that
+// WriteHeader has begun is sent first, as net/http's server does; what was
+// written of a body is not. The connection's end is still in the journal, and
+// Kill and Close still reach it.
 func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if h.response.hijacked {
 		return nil, nil, http.ErrHijacked
@@ -49,10 +51,31 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if h.w.headSent {
 		return nil, nil, errors.New("faultserver: the response has begun")
 	}
+	if r := h.response; r.status != 0 {
+		if err := h.w.lastHead(r.status, r.snapshot, r.declared); err != nil {
+			return nil, nil, err
+		}
+	}
 	h.response.hijacked = true
 	h.w.x.body.seal()
 	nc := hijackedConn{h.w.h.c.nc, h.w.h.c}
 	return nc, bufio.NewReadWriter(h.w.h.br, bufio.NewWriter(nc)), nil
+}
+
+// lastHead sends a head behind which the connection is the handler's: nothing
+// is said of its end.
+func (w *http1Wire) lastHead(status int, h http.Header, length int64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.headSent = true
+	w.frame(status, h, length)
+	if _, ok := h["Date"]; !ok {
+		h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	w.h.bw.WriteString(w.x.plan.statusLine(status))
+	h.Write(w.h.bw)
+	w.h.bw.WriteString("\r\n")
+	return w.h.bw.Flush()
 }
 
 type hijackedConn struct {
