@@ -12,22 +12,28 @@ import (
 	"github.com/idlewise/idlewise/faultserver"
 )
 
-// The lines of CONTROL.md are run as they stand there, and answered as it says.
-func TestTheCurlLinesOfTheControlManualWork(t *testing.T) {
+// The lines of CONTROL.md and README.md are run as they stand there, and
+// answered as they say.
+func TestTheCurlLinesOfTheManualsWork(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")
 	}
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("sh is not installed")
 	}
-	manual, err := os.ReadFile("CONTROL.md")
+	for file, least := range map[string]int{"CONTROL.md": 11, "README.md": 3} {
+		require.GreaterOrEqual(t, curlLines(t, file), least, file)
+	}
+}
+
+func curlLines(t *testing.T, file string) (lines int) {
+	manual, err := os.ReadFile(file)
 	require.NoError(t, err)
 	s := controlled(t, faultserver.Config{HeaderFaults: true})
 	here := strings.NewReplacer("http://127.0.0.1:8081", s.ControlURL, "http://127.0.0.1:8080", s.URL)
 
 	// Every block is a line that begins with "$ ", and what it prints; "..."
 	// stands for anything.
-	lines := 0
 	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(manual), -1) {
 		for _, each := range strings.Split("\n"+block[1], "\n$ ")[1:] {
 			line, want, _ := strings.Cut(each, "\n")
@@ -43,5 +49,5 @@ func TestTheCurlLinesOfTheControlManualWork(t *testing.T) {
 			lines++
 		}
 	}
-	require.Greater(t, lines, 10)
+	return lines
 }

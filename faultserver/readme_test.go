@@ -32,8 +32,11 @@ func TestREADMEAgreesWithTheCode(t *testing.T) {
 	is := was
 	for name, text := range map[string]string{
 		"faults": faultTable(t), "personalities": personalityTable(t), "drains": drainTable(t),
-		"first": sourceOf(t, "first_test.go", "TestAPaymentWhoseAnswerIsLostIsMadeOnce"),
-		"time":  sourceOf(t, "first_test.go", "TestAnHourOfIdlenessTakesNoTime"),
+		"first":    sourceOf(t, "first_test.go", "TestAPaymentWhoseAnswerIsLostIsMadeOnce"),
+		"scenario": sourceOf(t, "first_test.go", "TestAClientSurvivesAnOutageInThreePhases"),
+		"header":   sourceOf(t, "first_test.go", "TestARequestAsksForItsOwnFault"),
+		"names":    sourceOf(t, "first_test.go", "TestAClientMeetsANameThatIsGoneForAWhile"),
+		"time":     sourceOf(t, "first_test.go", "TestAnHourOfIdlenessTakesNoTime"),
 	} {
 		block := regexp.MustCompile(`(?s)(<!-- generated: ` + name + ` -->\n).*?(<!-- end -->)`)
 		require.Regexp(t, block, string(is), "README.md has no block %q", name)

@@ -105,6 +105,21 @@ func TestTheExamplesOfTheHelpAreRight(t *testing.T) {
 	require.Equal(t, 6, examples)
 }
 
+func TestTheCommandLinesOfTheREADMEAreRight(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "faultserver", "README.md"))
+	require.NoError(t, err)
+	lines := 0
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if line, ok := strings.CutPrefix(line, "go run ./cmd/faultserver "); ok {
+			var errs bytes.Buffer
+			_, err := parseOptions(shellWords(line), &errs)
+			require.NoError(t, err, line)
+			lines++
+		}
+	}
+	require.Equal(t, 4, lines)
+}
+
 // shellWords splits at spaces outside single quotes.
 func shellWords(line string) []string {
 	var words []string
