@@ -82,12 +82,6 @@ func (p *player) run(ctx context.Context, s *Server, a *act) error {
 
 // perform waits for one phase's end. It stays if it has none.
 func (p *player) perform(ctx context.Context, s *Server, a *act) (stays bool, err error) {
-	for _, r := range a.rules {
-		if r.fault.Kind.judgedWhenIdle() {
-			s.rearmIdle()
-			break
-		}
-	}
 	doing, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- a.phase.do(doing, s) }()
