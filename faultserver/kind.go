@@ -435,14 +435,15 @@ const (
 
 	// IdleVanish drops a connection silently after After (plus up to Jitter) of
 	// idleness: no FIN, no RST, and nothing the client sends is acknowledged,
-	// until the server is closed. Linux.
+	// until the server is closed. Linux, or memnet.
 	IdleVanish
 	// IdleForget drops a connection silently after After (plus up to Jitter) of
 	// idleness; the client's next packet, of whatever kind, is answered with a
-	// RST. Linux; wants CAP_NET_ADMIN or a network device beside the loopback.
+	// RST. Linux, where it wants CAP_NET_ADMIN or a network device beside the
+	// loopback, or memnet.
 	IdleForget
 	// VanishOnRequest reads the whole request and then drops the connection
-	// like IdleVanish; Executed runs the handler first. Linux.
+	// like IdleVanish; Executed runs the handler first. Linux, or memnet.
 	VanishOnRequest
 	// CrashOnRequest reads the whole request and then crashes the server as
 	// Server.Crash does; Executed runs the handler first. The server is back

@@ -115,3 +115,40 @@ func TestAClientThatLeavesAConnectionThatTheKernelCannotDropIsNoticed(t *testing
 		endVirtual(s)
 	})
 }
+
+func TestInVirtualTimeFaultsSilenceConnections(t *testing.T) {
+	for _, test := range []struct {
+		fault faultserver.Fault
+		after error // what the client's read of an answer ends in
+	}{
+		{faultserver.Fault{Kind: faultserver.IdleVanish, After: time.Hour}, os.ErrDeadlineExceeded},
+		{faultserver.Fault{Kind: faultserver.IdleForget, After: time.Hour}, syscall.ECONNRESET},
+		{faultserver.Fault{Kind: faultserver.VanishOnRequest, ReusedOnly: true}, os.ErrDeadlineExceeded},
+		{faultserver.Fault{Kind: faultserver.VanishOnRequest, ReusedOnly: true, Executed: true}, os.ErrDeadlineExceeded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, dial := virtual(t, faultserver.Config{Faults: []faultserver.Fault{test.fault}})
+			nc := dial()
+			exchangeRaw(t, nc)
+			time.Sleep(2 * time.Hour)
+			sendGet(t, nc)
+			require.ErrorIs(t, readWithin(nc, time.Minute), test.after, "%v", test.fault)
+			row := onlyConn(t, s)
+			require.Equal(t, faultserver.BySilence, row.ClosedBy)
+			require.Equal(t, test.fault.Kind, row.Fault)
+			executed := 0
+			for _, r := range s.Journal().Requests() {
+				executed += r.Executed
+			}
+			want := 1
+			if test.fault.Executed {
+				want = 2
+			}
+			require.Equal(t, want, executed)
+			if test.fault.After > 0 {
+				require.Equal(t, time.Hour, row.IdleAge)
+			}
+			endVirtual(s, nc)
+		})
+	}
+}
