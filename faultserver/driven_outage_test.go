@@ -45,6 +45,8 @@ func TestAPhaseSlowsOpenConnectionsDownAndItsEndUndoesIt(t *testing.T) {
 		require.NoError(t, <-played)
 		require.Equal(t, 2*virtualLatency, twoWays(t, c))
 		require.Equal(t, []faultserver.Kind{faultserver.Latency, faultserver.Latency}, onlyConn(t, s).Faults)
+		require.Equal(t, 1, s.Journal().Totals().Struck)
+		require.Equal(t, 2, s.Journal().Totals().Faults["latency"])
 		endVirtual(s, c)
 	})
 }

@@ -56,9 +56,6 @@ func (n *Network) Forget(address string) {
 // forgotten reports whether the path's connection is older than what was
 // forgotten of one of its places.
 func (n *Network) forgotten(p *path) bool {
-	if p.forgotten {
-		return true
-	}
 	if len(n.forgot) == 0 {
 		return false
 	}

@@ -53,3 +53,12 @@ func TestAFINToOneThatForgotDrawsARSTToo(t *testing.T) {
 		takes(t, 2*latency, func() { require.ErrorIs(t, readError(client), syscall.ECONNRESET) })
 	})
 }
+
+func TestAnAcknowledgementToOneThatForgotDrawsARSTToo(t *testing.T) {
+	between(t, far, func(t *testing.T, _ *memnet.Network, client, accepted *memnet.Conn) {
+		write(t, accepted, "last words")
+		require.NoError(t, accepted.Forget())
+		readFull(t, client, "last words")
+		require.ErrorIs(t, readError(client), syscall.ECONNRESET)
+	})
+}

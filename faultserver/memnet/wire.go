@@ -15,7 +15,6 @@ type path struct {
 
 	// Guarded by Network.mu.
 	dead        bool // leads to one that has vanished: Conn.Vanish
-	forgotten   bool // Conn.Forget
 	link        Link
 	linkVersion uint64     // of Network.links that link was found in; 0: none yet
 	jitter      *rand.Rand // nil: none drawn yet
