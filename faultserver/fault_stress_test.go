@@ -25,6 +25,8 @@ var notAtRandom = map[faultserver.Kind]string{
 	faultserver.CrashOnRequest:    "ends the whole server",
 	faultserver.Loss:              "needs a TCP socket and a right",
 	faultserver.IdleVanish:        "fills the client's send buffer, and net/http's HTTP/2 client then waits with its lock held",
+	faultserver.Bandwidth:         "as IdleVanish: what waits for a lock stops virtual time",
+	faultserver.AcceptLate:        "as IdleVanish",
 	faultserver.VanishOnRequest:   "as IdleVanish",
 	faultserver.LookupWrong:       "is about names, and nobody looks one up here",
 }
