@@ -166,12 +166,11 @@ func askNetHTTP(t *testing.T, st *peerStage) []peerSaid {
 	}
 	defer tr.CloseIdleConnections()
 	client := &http.Client{Transport: tr}
+	all, stop := context.WithTimeout(t.Context(), patient)
+	defer stop()
 	one := func(i int) peerSaid {
 		a := st.asks[i]
-		ctx, cancel := context.WithTimeout(t.Context(), patient)
-		if a.timeout > 0 {
-			ctx, cancel = context.WithTimeout(t.Context(), a.timeout)
-		}
+		ctx, cancel := context.WithTimeout(all, cmp.Or(a.timeout, patient))
 		defer cancel()
 		var body io.Reader
 		if a.method == "POST" {
@@ -193,11 +192,11 @@ func askNetHTTP(t *testing.T, st *peerStage) []peerSaid {
 		}
 		return peerSaid{Status: resp.StatusCode}
 	}
-	var all []peerSaid
+	var heard []peerSaid
 	for i := range st.asks {
-		all = append(all, one(i))
+		heard = append(heard, one(i))
 	}
-	return all
+	return heard
 }
 
 // askCurl asks with one curl for all, which therefore reuses its connections.
@@ -235,7 +234,7 @@ func askCurl(t *testing.T, st *peerStage) []peerSaid {
 			option("max-time", fmt.Sprint(a.timeout.Seconds()))
 		}
 	}
-	out := output(t, exec.CommandContext(t.Context(), curl, "-q", "--config", "-"), config.String()) // -q: no ~/.curlrc
+	out := output(t, command(t, curl, "-q", "--config", "-"), config.String()) // -q: no ~/.curlrc
 	var all []peerSaid
 	for line := range strings.Lines(out) {
 		var exit, status int
@@ -277,7 +276,7 @@ func askNode(t *testing.T, st *peerStage) []peerSaid {
 	if err != nil {
 		t.Skip("node is not installed")
 	}
-	version := output(t, exec.CommandContext(t.Context(), node, "--version"), "")
+	version := output(t, command(t, node, "--version"), "")
 	var major int
 	if _, err := fmt.Sscanf(version, "v%d.", &major); err != nil || major < 18 {
 		t.Skipf("fetch came with Node 18, this is %q", version)
@@ -297,7 +296,7 @@ func askNode(t *testing.T, st *peerStage) []peerSaid {
 	}
 	program, err := json.Marshal(asks)
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), node, "-e", nodeProgram)
+	cmd := command(t, node, "-e", nodeProgram)
 	if st.TLSClientConfig() != nil {
 		cmd.Env = append(cmd.Environ(), "NODE_EXTRA_CA_CERTS="+certificateFile(t, st))
 	}
@@ -308,6 +307,13 @@ func askNode(t *testing.T, st *peerStage) []peerSaid {
 		all = append(all, one)
 	}
 	return all
+}
+
+// command is a program that is ended if it takes too long.
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	t.Cleanup(cancel)
+	return exec.CommandContext(ctx, name, args...)
 }
 
 // output runs a program to its end. What it exits with is the last transfer's
