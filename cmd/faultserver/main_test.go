@@ -70,6 +70,12 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 	}
 }
 
+func TestAFaultThatCannotBeReadIsReportedOnce(t *testing.T) {
+	for _, fault := range []string{"fin-after-requst", "delay", "silent-close nth=3 times=2"} {
+		require.Equal(t, 1, strings.Count(mistaken(t, "-fault", fault), "-fault"), fault)
+	}
+}
+
 func TestAJournalThatCannotBeCreatedIsSaidBeforeAnythingListens(t *testing.T) {
 	var out, errs bytes.Buffer
 	file := filepath.Join(t.TempDir(), "missing", "journal")

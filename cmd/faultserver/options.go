@@ -106,7 +106,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 			}
 		}
 		note(err)
-		cfg.Faults = append(cfg.Faults, parsed...)
+		if err == nil { // what could not be read would be reported a second time, as an invalid fault
+			cfg.Faults = append(cfg.Faults, parsed...)
+		}
 	}
 	cfg.Protocols, err = parseProtocols(protocols)
 	note(err)
