@@ -54,7 +54,7 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// Trap: the connection is the caller's now and must not be closed.
-		c.ending = ClosedUpgraded
+		c.upgraded(optionsOf(req.Context()).trace)
 	case l.kept() && resp.StatusCode == http.StatusRequestTimeout && resp.Close:
 		// The server's idle timeout and the request have crossed.
 		c.ending, out.evidence = ClosedStaleOnUse, Unknown

@@ -56,6 +56,8 @@ type conn struct {
 	slotFree atomic.Bool // it no longer counts as open
 	watched  atomic.Bool // it is the pool's canary
 
+	upgrade atomic.Pointer[upgrade] // assigned when a 101 handed it over
+
 	// Guarded by pool.mu.
 	prev, next   *conn // in the idle list
 	older, newer *conn // in the list of all connections

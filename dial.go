@@ -183,7 +183,7 @@ func (p *pool) slotFreed() {
 func (p *pool) connect(ctx context.Context, d *dial) (*conn, error) {
 	c := &conn{pool: p, born: d.started, maxAge: jittered(p.u.policy().MaxConnAge)}
 	b := p.u.t.base
-	rec := &dialRecord{proxy: p.u.proxy, onClose: c.freeSlot}
+	rec := &dialRecord{proxy: p.u.proxy, onClose: c.socketClosed}
 	rec.direct = rec.proxy == nil || rec.proxy.Scheme == "http"
 	rec.plain = p.u.key.scheme == "http" && !b.unencryptedHTTP2()
 	ctx = context.WithValue(ctx, dialRecordKey{}, rec)

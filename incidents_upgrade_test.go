@@ -45,8 +45,11 @@ func TestIncidentLB30sUpgradeIsPassedThroughAndCounted(t *testing.T) {
 	in := incident{scenario: "lb-30s-upgrade", latency: 10 * time.Millisecond, handler: upgrading}
 	var lived time.Duration
 	var end error
+	var ends chan idlewise.UpgradeEnd
 	program := func(p *play) {
+		ends = make(chan idlewise.UpgradeEnd, 1)
 		req := p.newRequest("GET", "upgrade")
+		req = req.WithContext(idlewise.WithTrace(req.Context(), &idlewise.Trace{UpgradeDone: func(e idlewise.UpgradeEnd) { ends <- e }}))
 		req.Header.Set("Connection", "Upgrade")
 		req.Header.Set("Upgrade", "websocket")
 		resp, err := p.rt.RoundTrip(req)
@@ -67,6 +70,7 @@ func TestIncidentLB30sUpgradeIsPassedThroughAndCounted(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 		}
 		lived = time.Since(p.begin)
+		resp.Body.Close()
 		p.call(p.Context(), p.newRequest("GET", "afterwards"))
 		synctest.Wait()
 	}
@@ -81,6 +85,12 @@ func TestIncidentLB30sUpgradeIsPassedThroughAndCounted(t *testing.T) {
 		passedThrough(p)
 		s := p.tr.Stats().Total
 		require.EqualValues(p, 1, s.Closed[idlewise.ClosedUpgraded])
+		require.Equal(p, map[idlewise.EndedBy]uint64{idlewise.EndedByServerRST: 1}, s.UpgradesEnded)
+		ended := <-ends
+		require.Equal(p, idlewise.EndedByServerRST, ended.By)
+		require.Equal(p, 30*time.Second, ended.Upgraded.Truncate(time.Second))
+		require.Greater(p, ended.Age, ended.Upgraded)
+		require.Contains(p, ended.String(), "ended by server_rst after 30")
 		delete(s.Closed, idlewise.ClosedUpgraded)
 		delete(s.Closed, idlewise.ClosedShutdown) // the other one, at the end of the play
 		require.Empty(p, s.Closed)

@@ -17,6 +17,7 @@ type counts struct {
 	resent          [evidenceKinds]uint64
 	staleIdempotent uint64
 	staleOther      uint64
+	upgradesEnded   [endedByKinds]uint64
 }
 
 func (c *counts) add(o *counts) {
@@ -33,6 +34,9 @@ func (c *counts) add(o *counts) {
 	}
 	c.staleIdempotent += o.staleIdempotent
 	c.staleOther += o.staleOther
+	for i := range c.upgradesEnded {
+		c.upgradesEnded[i] += o.upgradesEnded[i]
+	}
 }
 
 // Counters count what happened since the Transport, or the upstream's record,
@@ -55,13 +59,23 @@ type Counters struct {
 	// connection which the server had closed.
 	StaleIdempotent uint64 `json:"stale_idempotent"`
 	StaleOther      uint64 `json:"stale_other"`
+
+	// UpgradesEnded counts connections that a 101 response handed to the
+	// program and that have ended since, by who ended them; see
+	// Trace.UpgradeDone. Closed counts their handover as ClosedUpgraded.
+	UpgradesEnded map[EndedBy]uint64 `json:"upgrades_ended"`
 }
 
 func (c *counts) export() Counters {
 	out := Counters{
 		Requests: c.requests, Opened: c.opened, DialErrors: c.dialErrors, Waits: c.waits,
 		Closed: make(map[CloseReason]uint64), Failed: make(map[Evidence]uint64), Resent: make(map[Evidence]uint64),
-		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther,
+		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
+	}
+	for i, n := range c.upgradesEnded {
+		if n > 0 {
+			out.UpgradesEnded[EndedBy(i)] = n
+		}
 	}
 	for i, n := range c.closed {
 		if n > 0 {

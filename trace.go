@@ -48,7 +48,8 @@ func (a Attempt) String() string {
 }
 
 // A Trace has hooks that are called as a request's attempts happen. Any may
-// be nil. They are called by the goroutine in RoundTrip and must not block.
+// be nil. Those of attempts are called by the goroutine in RoundTrip and must not
+// block.
 type Trace struct {
 	// AttemptStart is called when a connection was got and the request is
 	// about to be sent on it.
@@ -57,6 +58,12 @@ type Trace struct {
 	// AttemptDone is called when the attempt has brought a response's
 	// header, or has failed.
 	AttemptDone func(Attempt)
+
+	// UpgradeDone is called, in a goroutine of its own, when the connection
+	// that a 101 response handed to the program has ended: a load balancer
+	// that ends WebSockets after 30 s shows there, with their age. It is not
+	// called for connections of the program's own DialTLSContext.
+	UpgradeDone func(UpgradeEnd)
 }
 
 // WithTrace lets trace's hooks be called for requests with the context. If ctx
@@ -70,21 +77,22 @@ func WithTrace(ctx context.Context, trace *Trace) context.Context {
 		trace = &Trace{
 			AttemptStart: both(trace.AttemptStart, old.AttemptStart),
 			AttemptDone:  both(trace.AttemptDone, old.AttemptDone),
+			UpgradeDone:  both(trace.UpgradeDone, old.UpgradeDone),
 		}
 	}
 	return withOption(ctx, func(o *options) { o.trace = trace })
 }
 
-func both(f, g func(Attempt)) func(Attempt) {
+func both[T any](f, g func(T)) func(T) {
 	switch {
 	case f == nil:
 		return g
 	case g == nil:
 		return f
 	}
-	return func(a Attempt) {
-		f(a)
-		g(a)
+	return func(t T) {
+		f(t)
+		g(t)
 	}
 }
 
