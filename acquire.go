@@ -147,9 +147,10 @@ func (p *pool) makeRoomLocked(notBefore time.Time, doomed *doomedList) {
 // leaseLocked describes a connection just taken.
 func leaseLocked(c *conn, now time.Time) lease {
 	l := lease{c: c, at: now, reused: c.uses > 1, wasIdle: c.wasIdle}
-	c.idledFor = 0
 	if c.wasIdle {
 		c.idledFor = c.trustedAge(now)
+	} else if !c.h2 { // another stream's may still be to be learned from
+		c.idledFor = 0
 	}
 	if l.wasIdle || l.reused && !c.h2 {
 		// Also one that was handed on at once: the server's clock may have

@@ -20,11 +20,20 @@ const maxAddresses = 16
 // pool.mu.
 type experience struct {
 	name      deadline.Learner
-	addresses map[string]*deadline.Learner
-	retired   int // connections that reached their deadline
+	first     string                       // the first address that was met
+	addresses map[string]*deadline.Learner // nil as long as there is no other
+	retired   int                          // connections that reached their deadline
 }
 
+// at returns what is remembered of the address, nil if it is the only one: then
+// it is the name's.
 func (e *experience) at(address string) *deadline.Learner {
+	if e.first == "" {
+		e.first = address
+	}
+	if e.addresses == nil && address == e.first {
+		return nil
+	}
 	if l := e.addresses[address]; l != nil {
 		return l
 	}
@@ -42,18 +51,10 @@ func (e *experience) at(address string) *deadline.Learner {
 	return l
 }
 
-// own returns what was learned of the address alone, nil if there is no other.
-func (e *experience) own(address string) *deadline.Learner {
-	if len(e.addresses) < 2 {
-		return nil
-	}
-	return e.addresses[address]
-}
-
 // known returns the deadline of connections to the address: its own if that is
 // confirmed, else the upstream's.
 func (e *experience) known(address string) (time.Duration, deadline.Confidence) {
-	if l := e.own(address); l != nil {
+	if l := e.addresses[address]; l != nil {
 		if d, sure := l.Deadline(); sure == deadline.Confirmed {
 			return d, sure
 		}
@@ -64,7 +65,7 @@ func (e *experience) known(address string) (time.Duration, deadline.Confidence) 
 // watch is until which age a connection to the address must be watched to say
 // something about its deadline.
 func (e *experience) watch(address string) time.Duration {
-	if l := e.own(address); l != nil {
+	if l := e.addresses[address]; l != nil {
 		if _, sure := l.Deadline(); sure == deadline.Confirmed {
 			return l.Watch()
 		}
@@ -96,7 +97,9 @@ func (p *pool) closedLocked(c *conn, age time.Duration, now time.Time) {
 		p.learned = new(experience)
 	}
 	p.learned.name.Closed(now, age)
-	p.learned.at(c.peer).Closed(now, age)
+	if own := p.learned.at(c.peer); own != nil {
+		own.Closed(now, age)
+	}
 	p.relimitLocked(now)
 }
 

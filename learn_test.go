@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -131,4 +132,33 @@ func TestCloseIdleConnectionsAndShutdownEndTheCanaryToo(t *testing.T) {
 			require.Zero(t, w.only().Open)
 		})
 	}
+}
+
+// Two addresses of one name, with servers of different kinds behind them.
+func TestEachAddressOfANameHasItsOwnDeadlineOnceThatIsConfirmed(t *testing.T) {
+	var e experience
+	at := time.Now()
+	for i := range 6 {
+		at = at.Add(time.Minute)
+		address, age := "10.0.0.1:80", 5*time.Second
+		if i%2 == 1 {
+			address, age = "10.0.0.2:80", 60*time.Second
+		}
+		e.name.Closed(at, age)
+		if own := e.at(address); own != nil {
+			own.Closed(at, age)
+		}
+	}
+	d, sure := e.known("10.0.0.2:80")
+	require.Equal(t, "confirmed", sure.String())
+	require.Equal(t, 60*time.Second, d)
+	d, _ = e.known("10.0.0.1:80")
+	require.Equal(t, 5*time.Second, d)
+	d, _ = e.known("10.0.0.3:80")
+	require.Equal(t, 5*time.Second, d, "of one that nothing is known about the lowest")
+
+	for i := range 100 {
+		e.at(fmt.Sprint(i)).Closed(at, time.Second)
+	}
+	require.LessOrEqual(t, len(e.addresses), maxAddresses)
 }
