@@ -20,7 +20,7 @@ import (
 
 // bothSignals is for how long one signal waits for the other. Programs that use
 // a deadline and Request.Cancel for different things get an error that much later.
-const bothSignals = 50 * time.Millisecond
+const bothSignals = 250 * time.Millisecond
 
 var (
 	errCanceledWaiting = errors.New("net/http: request canceled while waiting for connection")
