@@ -82,6 +82,9 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			return lease{}, ErrClosed
 		}
 		p.lastUse, p.closeFreed = now, false
+		if pol.Probe.Every > 0 {
+			p.wantProbeLocked(now, pol)
+		}
 		if c := p.takeLocked(now, notBefore, pol, &doomed); c != nil {
 			l := leaseLocked(c, now)
 			if p.nIdle < pol.MinIdleConns {

@@ -95,10 +95,15 @@ func (p *pool) dropCanaryLocked(doomed *doomedList) {
 	}
 }
 
-// makeWayLocked gives the canary up where only it keeps a caller from dialing.
+// makeWayLocked gives the canary up, or else the probe, where only it keeps a
+// caller from dialing.
 func (p *pool) makeWayLocked(doomed *doomedList) {
-	if !p.mayOpenLocked() {
+	switch {
+	case p.mayOpenLocked():
+	case p.canary != nil:
 		p.dropCanaryLocked(doomed)
+	default:
+		p.endProbeLocked(errProbeYielded)
 	}
 }
 

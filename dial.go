@@ -26,15 +26,19 @@ type dial struct {
 // dialWantedLocked starts the dials that the waiting callers need and the
 // limits permit.
 func (p *pool) dialWantedLocked() {
-	for w := p.waiters.head; w != nil && p.mayOpenLocked(); w = w.next {
+	w := p.waiters.head
+	for ; w != nil && p.mayOpenLocked(); w = w.next {
 		p.dialForLocked(w)
+	}
+	if w != nil {
+		p.endProbeLocked(errProbeYielded)
 	}
 }
 
 // mayOpenLocked reports whether the limits permit another connection.
 func (p *pool) mayOpenLocked() bool {
 	limit := p.u.policy().MaxConns
-	return !p.closed && (limit <= 0 || p.open < limit)
+	return !p.closed && (limit <= 0 || p.open+p.probeSlots < limit)
 }
 
 // dialForLocked starts a dial for w unless one under way will do.

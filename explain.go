@@ -22,6 +22,9 @@ type Explanation struct {
 
 	Conns []ConnInfo `json:"conns"` // the oldest first
 
+	// Probe says what Policy.Probe has come to; nil if there was none yet.
+	Probe *BackgroundProbe `json:"probe,omitempty"`
+
 	// Problem says why there is nothing to explain, as with an invalid URL.
 	Problem string `json:"problem,omitempty"`
 }
@@ -46,6 +49,7 @@ func (e Explanation) String() string {
 	default:
 		fmt.Fprintf(&b, "  idle connections: retired at %v, %v before the server's %v (%v)\n", e.IdleLimit, e.Margin, e.ServerKeepAlive, e.Source)
 	}
+	e.Probe.print(&b)
 	for _, c := range e.Conns {
 		state := "busy"
 		if c.Idle {
@@ -106,6 +110,7 @@ func (u *upstream) explain(now time.Time) Explanation {
 		announced = 0
 	}
 	strictest := idleLimitFor(pol, announced, 0, p.knownLocked(""))
+	e.Probe = p.probe.export()
 	for c := p.first; c != nil; c = c.newer {
 		info := ConnInfo{ID: c.id, Remote: c.peer, Proto: "HTTP/1", Age: elapsed(c.born, now), Requests: c.uses, RTT: c.rtt, Idle: c.idle}
 		if c.local != nil {

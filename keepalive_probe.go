@@ -44,6 +44,11 @@ func (t *Transport) Probe(ctx context.Context, rawURL string, opt ProbeOptions) 
 	if err != nil {
 		return nil, fmt.Errorf("idlewise: probe: %w", err)
 	}
+	return p.run(ctx)
+}
+
+// run measures. Its sockets are closed when it returns.
+func (p *prober) run(ctx context.Context) (*ProbeReport, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opt.Timeout, errProbeOver)
 	defer cancel()
 
@@ -108,13 +113,18 @@ func (t *Transport) newProber(ctx context.Context, rawURL string, opt ProbeOptio
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	return t.prober(u, proxy, opt), nil
+}
+
+// prober makes a prober; opt's zero fields are filled in.
+func (t *Transport) prober(u, proxy *url.URL, opt ProbeOptions) *prober {
 	p := &prober{t: t, opt: opt, u: u, proxy: proxy, scheme: u.Scheme, addr: addrOf(u), began: time.Now()}
 	p.http = t.probeBase(proxy)
 	p.report = ProbeReport{URL: u.Redacted(), Began: p.began}
 	if proxy != nil {
 		p.report.Proxy = proxy.Redacted()
 	}
-	return p, nil
+	return p
 }
 
 // probeBase makes a copy of the Base that keeps connections open and wants

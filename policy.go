@@ -128,6 +128,12 @@ type Policy struct {
 	//
 	// Default: off.
 	MinIdleConns int
+
+	// Probe says whether the server's idle timeout is measured in the
+	// background, by connections of its own.
+	//
+	// Default: off.
+	Probe ProbePolicy
 }
 
 // The defaults of Policy's fields.
@@ -150,6 +156,7 @@ var defaultPolicy = Policy{
 	MaxConns:           -1,
 	MaxIdleConns:       defaultMaxIdleConns,
 	MinIdleConns:       -1,
+	Probe:              ProbePolicy{Every: -1},
 }
 
 // inherit fills p's zero fields from parent.
@@ -167,6 +174,7 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.MaxConns, parent.MaxConns)
 	fill(&p.MaxIdleConns, parent.MaxIdleConns)
 	fill(&p.MinIdleConns, parent.MinIdleConns)
+	p.Probe = p.Probe.inherit(parent.Probe)
 	return p
 }
 
@@ -188,6 +196,8 @@ func (p *Policy) durationFields() []durationField {
 		{"IdleMargin", p.IdleMargin},
 		{"LivenessCheckAfter", p.LivenessCheckAfter},
 		{"MaxConnAge", p.MaxConnAge},
+		{"Probe.Every", p.Probe.Every},
+		{"Probe.Timeout", p.Probe.Timeout},
 	}
 }
 
@@ -215,7 +225,7 @@ func (p *Policy) mistakesAlone(path string) []error {
 			errs = append(errs, fmt.Errorf("%s.%s: %v is none of idlewise.Inherit, On and Off; use one of them", path, f.name, f.value))
 		}
 	}
-	return errs
+	return append(errs, p.Probe.mistakesAlone(path)...)
 }
 
 // contradictions reports what is wrong with p, a policy with everything
@@ -231,5 +241,5 @@ func (p *Policy) contradictions(path string) []error {
 	if p.ServerKeepAlive > 0 && p.IdleMargin >= p.ServerKeepAlive {
 		errs = append(errs, fmt.Errorf("%s.IdleMargin: %v leaves nothing of ServerKeepAlive, %v, so that no connection would ever be reused; lower it, or set DisableKeepAlives on the Base if that is meant", path, p.IdleMargin, p.ServerKeepAlive))
 	}
-	return errs
+	return append(errs, p.probeContradictions(path)...)
 }

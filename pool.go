@@ -53,6 +53,9 @@ type pool struct {
 	canary    *conn         // it left the pool, and its socket is open
 	announced time.Duration // by the server's last Keep-Alive header; for Explain
 
+	probe      *probing // nil: none was wanted yet
+	probeSlots int      // connections that a background probe may have open
+
 	serverEnded time.Time // when the server last ended a connection on which it had answered
 
 	// The last connections that broke under a request, for isEnding.
@@ -418,6 +421,7 @@ func (p *pool) closeIdle(why CloseReason) {
 		p.timer, p.timerAt = nil, time.Time{}
 	}
 	p.u.forgetAttempts()
+	p.endProbeLocked(errProbeClosed)
 	for _, c := range slices.Clone(p.shared) {
 		if c.held && c.streams == 0 && c.uses > 0 {
 			// Whoever it was dialed for is served, only the dial has not
@@ -453,6 +457,7 @@ func (p *pool) shutNow(err error) {
 		w.deliver(nil, err)
 	}
 	p.dropCanaryLocked(&doomed)
+	p.endProbeLocked(errProbeClosed)
 	for p.first != nil {
 		p.removeLocked(p.first, ClosedShutdown, &doomed)
 	}
@@ -484,7 +489,7 @@ func (p *pool) closeOldest() bool {
 func (p *pool) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.nConns > p.nIdle || p.open > p.nIdle
+	return p.nConns > p.nIdle || p.open > p.nIdle || p.probeSlots > 0
 }
 
 // A doomedList collects connections under pool.mu that are closed after it

@@ -18,6 +18,8 @@ type counts struct {
 	staleIdempotent uint64
 	staleOther      uint64
 	upgradesEnded   [endedByKinds]uint64
+	probes          uint64
+	probesFailed    uint64
 }
 
 func (c *counts) add(o *counts) {
@@ -37,6 +39,8 @@ func (c *counts) add(o *counts) {
 	for i := range c.upgradesEnded {
 		c.upgradesEnded[i] += o.upgradesEnded[i]
 	}
+	c.probes += o.probes
+	c.probesFailed += o.probesFailed
 }
 
 // Counters count what happened since the Transport, or the upstream's record,
@@ -64,6 +68,11 @@ type Counters struct {
 	// program and that have ended since, by who ended them; see
 	// Trace.UpgradeDone. Closed counts their handover as ClosedUpgraded.
 	UpgradesEnded map[EndedBy]uint64 `json:"upgrades_ended"`
+	// Probes counts background probes that have ended (Policy.Probe), and
+	// ProbesFailed those of them that the server did not answer; Explain tells
+	// why.
+	Probes       uint64 `json:"probes"`
+	ProbesFailed uint64 `json:"probes_failed"`
 }
 
 func (c *counts) export() Counters {
@@ -71,6 +80,7 @@ func (c *counts) export() Counters {
 		Requests: c.requests, Opened: c.opened, DialErrors: c.dialErrors, Waits: c.waits,
 		Closed: make(map[CloseReason]uint64), Failed: make(map[Evidence]uint64), Resent: make(map[Evidence]uint64),
 		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
+		Probes: c.probes, ProbesFailed: c.probesFailed,
 	}
 	for i, n := range c.upgradesEnded {
 		if n > 0 {
@@ -114,6 +124,7 @@ type UpstreamStats struct {
 	Dialing  int `json:"dialing"`   // of these, those being dialed
 	Idle     int `json:"idle"`      // of these, those without a request
 	Canaries int `json:"canaries"`  // of these, those kept only to see when the server closes them
+	Probing  int `json:"probing"`   // connections that a background probe may have open; they do not count in Open
 	Waiting  int `json:"waiting"`   // requests that wait for a connection
 	InFlight int `json:"in_flight"` // calls of RoundTrip that have not returned
 
@@ -138,7 +149,7 @@ func (t *Transport) Stats() Stats {
 		p.mu.Lock()
 		us := UpstreamStats{
 			Name: u.name, Pattern: u.pattern,
-			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Waiting: p.waiters.n,
+			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Probing: p.probeSlots, Waiting: p.waiters.n,
 			InFlight: int(u.inFlight.Load()),
 		}
 		if p.canary != nil {

@@ -92,17 +92,21 @@ func (p *pool) sweep() {
 	}
 }
 
+// inUseFor is for how long after its last request an upstream is in use.
+func (p *Policy) inUseFor() time.Duration {
+	if p.MaxIdleTime > 0 {
+		return p.MaxIdleTime
+	}
+	return defaultMaxIdleTime
+}
+
 // replenishLocked opens connections until MinIdleConns are idle or coming, if
 // the upstream is in use.
 func (p *pool) replenishLocked(now time.Time, pol *Policy) {
 	if pol.MinIdleConns <= 0 {
 		return
 	}
-	inUse := defaultMaxIdleTime
-	if pol.MaxIdleTime > 0 {
-		inUse = pol.MaxIdleTime
-	}
-	if elapsed(p.lastUse, now) > inUse {
+	if elapsed(p.lastUse, now) > pol.inUseFor() {
 		return
 	}
 	for p.mayOpenLocked() && p.nIdle+p.dialing-p.waiters.n < pol.MinIdleConns {

@@ -89,6 +89,7 @@ type Transport struct {
 	registry   registry
 	idleConns  atomic.Int64
 	canaries   atomic.Int64
+	probes     probeSeats
 	capping    sync.Mutex // held while idle connections beyond maxIdle are closed
 	lastConnID atomic.Uint64
 

@@ -25,6 +25,7 @@ type upstream struct {
 	key     upstreamKey
 	name    string   // for people: scheme://host:port, and the proxy
 	addr    string   // what a connection is asked for
+	host    string   // as the first request named it, for the probe
 	dialTo  string   // where it is dialed to: addr, or the proxy's
 	proxy   *url.URL // or nil
 	pattern string   // of the policy in force
@@ -104,6 +105,7 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 b
 		t:     t,
 		key:   upstreamKey{target.scheme, target.addr(), proxyText, onlyHTTP1},
 		addr:  addrOf(u),
+		host:  u.Host,
 		proxy: proxy,
 	}
 	up.dialTo = up.addr
@@ -167,7 +169,7 @@ func (u *upstream) unused() (time.Time, bool) {
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lastUse, u.inFlight.Load() == 0 && p.open == 0 && p.nConns == 0
+	return p.lastUse, u.inFlight.Load() == 0 && p.open == 0 && p.nConns == 0 && p.probeSlots == 0
 }
 
 // retire marks the record as dropped, if it is still unused, and adds its
@@ -176,7 +178,7 @@ func (u *upstream) retire(past *counts) bool {
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if u.inFlight.Load() != 0 || p.open != 0 || p.nConns != 0 {
+	if u.inFlight.Load() != 0 || p.open != 0 || p.nConns != 0 || p.probeSlots != 0 {
 		return false
 	}
 	p.closed = true // nothing can come to it any more, not even by its timer
