@@ -123,7 +123,9 @@ func (p *pool) runProbe() {
 	pol := p.u.policy()
 	target, err := p.u.probeURL()
 	if err == nil {
-		r, err = p.u.t.prober(target, p.u.proxy, pol.probeOptions(conns)).run(ctx)
+		probe := p.u.t.prober(target, p.u.proxy, pol.probeOptions(conns))
+		r, err = probe.run(ctx)
+		probe.strays.Wait() // they hold their room, like the pool's dials
 	}
 
 	now := time.Now()

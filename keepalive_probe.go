@@ -47,7 +47,7 @@ func (t *Transport) Probe(ctx context.Context, rawURL string, opt ProbeOptions) 
 	return p.run(ctx)
 }
 
-// run measures. Its sockets are closed when it returns.
+// run measures. Its sockets are closed when it returns, but for strays.
 func (p *prober) run(ctx context.Context) (*ProbeReport, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opt.Timeout, errProbeOver)
 	defer cancel()
@@ -87,8 +87,9 @@ type prober struct {
 	scheme, addr string
 	began        time.Time
 
-	useGET  atomic.Bool // the server does not know HEAD
-	telling sync.Mutex  // held while OnConn runs
+	strays  sync.WaitGroup // dials that were given up and have not ended
+	useGET  atomic.Bool    // the server does not know HEAD
+	telling sync.Mutex     // held while OnConn runs
 
 	mu      sync.Mutex
 	report  ProbeReport

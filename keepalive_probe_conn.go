@@ -47,10 +47,10 @@ func (p *prober) dial(ctx context.Context) (*probeConn, error) {
 	case err = <-done:
 	case <-dialCtx.Done():
 		// A dialer need not heed its context; a Dial without one cannot.
-		go func() {
+		p.strays.Go(func() {
 			<-done
 			c.close()
-		}()
+		})
 		err = context.Cause(dialCtx)
 		if err == errProbeOver {
 			return nil, fmt.Errorf("no connection yet: %w", err)

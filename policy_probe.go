@@ -2,7 +2,6 @@ package idlewise
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"time"
 )
@@ -154,6 +153,5 @@ func (u *upstream) probeURL() (*url.URL, error) {
 		return nil, err
 	}
 	target.Scheme, target.Host = u.key.scheme, u.host
-	check := &http.Request{Method: http.MethodHead, URL: target, Host: target.Host, Header: make(http.Header)}
-	return target, u.t.validator.check(check)
+	return target, nil
 }
