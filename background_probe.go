@@ -153,11 +153,12 @@ func (p *pool) runProbe() {
 // if there is to be none now.
 func (p *pool) admitProbeLocked(now time.Time) (context.Context, error) {
 	b, pol := p.probe, p.u.policy()
+	left := pol.inUseFor() - elapsed(p.lastUse, now)
 	err := error(nil)
 	switch room := p.probeRoomLocked(pol); {
 	case p.closed || p.closeFreed || p.u.t.ending.Load():
 		err = errProbeClosed
-	case elapsed(p.lastUse, now) > pol.inUseFor():
+	case left <= 0:
 		err = errProbeUnused // due with the next request
 	case room < leastProbeConns:
 		err = errProbeNoRoom
@@ -172,7 +173,7 @@ func (p *pool) admitProbeLocked(now time.Time) (context.Context, error) {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	b.cancel = cancel
-	b.unused = time.AfterFunc(pol.inUseFor(), func() { p.endUnusedProbe(ctx) })
+	b.unused = time.AfterFunc(left, func() { p.endUnusedProbe(ctx) })
 	return ctx, nil
 }
 
