@@ -149,11 +149,16 @@ func TestUpstreamsThatWaitForAProbeAreNotProbedOnceOutOfUse(t *testing.T) {
 		for _, host := range hosts[:maxProbes] {
 			get(host)
 		}
-		time.Sleep(5 * time.Minute)
-		synctest.Wait()
-		require.EqualValues(t, maxProbes, w.tr.Stats().Total.Probes)
-		require.Zero(t, w.tr.probes.taken)
+		time.Sleep(70 * time.Second)
 		get(hosts[maxProbes])
+		time.Sleep(25 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 1, w.tr.probes.taken, "the one that was in use since")
+		time.Sleep(70 * time.Second)
+		synctest.Wait()
+		require.EqualValues(t, maxProbes+1, w.tr.Stats().Total.Probes, "it ended, too")
+		require.Zero(t, w.tr.probes.taken)
+		get(hosts[maxProbes+1])
 		require.Equal(t, 1, w.tr.probes.taken, "it is due with the next request")
 	})
 }
