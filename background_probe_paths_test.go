@@ -144,7 +144,7 @@ func TestUpstreamsThatWaitForAProbeAreNotProbedOnceOutOfUse(t *testing.T) {
 			defer s.Close()
 			get(host)
 		}
-		require.Len(t, w.tr.probes.waiting, len(hosts)-maxProbes)
+		require.Equal(t, maxProbes, w.tr.probes.inUse())
 		time.Sleep(30 * time.Second)
 		for _, host := range hosts[:maxProbes] {
 			get(host)
@@ -153,13 +153,13 @@ func TestUpstreamsThatWaitForAProbeAreNotProbedOnceOutOfUse(t *testing.T) {
 		get(hosts[maxProbes])
 		time.Sleep(25 * time.Second)
 		synctest.Wait()
-		require.Equal(t, 1, w.tr.probes.taken, "the one that was in use since")
+		require.Equal(t, 1, w.tr.probes.inUse(), "the one that was in use since")
 		time.Sleep(70 * time.Second)
 		synctest.Wait()
 		require.EqualValues(t, maxProbes+1, w.tr.Stats().Total.Probes, "it ended, too")
-		require.Zero(t, w.tr.probes.taken)
+		require.Zero(t, w.tr.probes.inUse())
 		get(hosts[maxProbes+1])
-		require.Equal(t, 1, w.tr.probes.taken, "it is due with the next request")
+		require.Equal(t, 1, w.tr.probes.inUse(), "it is due with the next request")
 	})
 }
 
@@ -213,4 +213,10 @@ func TestAProbeLeavesRoomForTheRequestThatItBeganWith(t *testing.T) {
 	require.NoError(t, err)
 	up := tr.upstreamFor(&url.URL{Scheme: "http", Host: "a.test"}, nil, false)
 	require.Equal(t, 1, up.pool.probeRoomLocked(up.policy()))
+}
+
+func (s *probeSeats) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken
 }

@@ -219,7 +219,7 @@ func TestAtMostFourUpstreamsAreProbedAtATimeAndAllInTheEnd(t *testing.T) {
 			require.Equal(t, "confirmed", k.Confidence, k.Name)
 		}
 		require.LessOrEqual(t, w.most.Load(), int64(upstreams+3*maxProbes))
-		require.Zero(t, w.tr.probes.taken)
+		require.Zero(t, w.tr.probes.inUse())
 	})
 }
 
