@@ -78,8 +78,14 @@ func (e *experience) watch(address string) time.Duration {
 const clockTolerance = 100 * time.Millisecond
 
 // trustedAge is how long c has been idle, by the monotonic clock; 0 if the wall
-// clock says otherwise, as after a suspend: then neither can be learned from.
+// clock says otherwise, as after a suspend: then neither can be learned from. Nor
+// can a connection on which nothing was answered yet: for the first request
+// servers wait by another clock than between requests, such as Go's
+// ReadHeaderTimeout or nginx's client_header_timeout. pool.mu is held.
 func (c *conn) trustedAge(now time.Time) time.Duration {
+	if !c.served {
+		return 0
+	}
 	mono := now.Sub(c.idleSince)
 	wall := now.Round(0).Sub(c.idleSince.Round(0))
 	if mono <= 0 || (mono-wall).Abs() > clockTolerance {
