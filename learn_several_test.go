@@ -15,7 +15,7 @@ func severalCells(timeouts []time.Duration, spread float64) []learningCell {
 	for i, rtt := range cellRTTs {
 		for j, gaps := range cellGaps {
 			all = append(all, learningCell{
-				timeouts: timeouts, spread: spread, rtt: rtt, gaps: gaps, requests: max(1000, *cellRequests), seed: uint64(1000 + 10*i + j),
+				timeouts: timeouts, spread: spread, rtt: rtt, gaps: gaps, requests: max(600, *cellRequests), seed: uint64(1000 + 10*i + j),
 			})
 		}
 	}
