@@ -17,19 +17,6 @@ import (
 
 // The tests of this file are shown in README.md.
 
-func TestAPaymentWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
-	s := faultserver.Start(t, faultserver.Config{Personality: "uvicorn", TimeScale: 100})
-	s.Inject(faultserver.Fault{Kind: faultserver.FinAfterRequest, Method: "POST", Executed: true, Times: 1})
-
-	req, _ := http.NewRequest("POST", s.URL+"/payments", strings.NewReader("5 EUR"))
-	req.Header.Set("Idempotency-Key", "order 17")
-	resp, err := s.Client().Do(req) // your client in its place
-	if err == nil {
-		resp.Body.Close()
-	}
-	s.Journal().AssertNoneExecutedTwice(t, "POST")
-}
-
 func TestAnHourOfIdlenessTakesNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New(memnet.Options{Latency: 20 * time.Millisecond})

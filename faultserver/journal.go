@@ -124,7 +124,8 @@ type RequestRecord struct {
 
 	// Key identifies the request across attempts: its Idempotency-Key header,
 	// else X-Fault-Key, else "METHOD target hash", with the target as sent and
-	// a hash of as much of the body as was read.
+	// a hash of as much of the body as was read. The first also tells clients
+	// that they may repeat the request, the second tells them nothing.
 	Key string
 	// KeyDerived says that there was no such header. Two different requests
 	// with equal contents then count as one.

@@ -32,7 +32,7 @@ func TestREADMEAgreesWithTheCode(t *testing.T) {
 	is := was
 	for name, text := range map[string]string{
 		"faults": faultTable(t), "personalities": personalityTable(t), "drains": drainTable(t),
-		"first":    sourceOf(t, "first_test.go", "TestAPaymentWhoseAnswerIsLostIsMadeOnce"),
+		"first":    wholeFile(t, "payment_test.go"),
 		"scenario": sourceOf(t, "first_test.go", "TestAClientSurvivesAnOutageInThreePhases"),
 		"header":   sourceOf(t, "first_test.go", "TestARequestAsksForItsOwnFault"),
 		"names":    sourceOf(t, "first_test.go", "TestAClientMeetsANameThatIsGoneForAWhile"),
@@ -50,7 +50,7 @@ func TestREADMEAgreesWithTheCode(t *testing.T) {
 }
 
 func TestTheFirstTestIsFifteenLines(t *testing.T) {
-	code := sourceOf(t, "first_test.go", "TestAPaymentWhoseAnswerIsLostIsMadeOnce")
+	code := sourceOf(t, "payment_test.go", "TestAPaymentWhoseAnswerIsLostIsMadeOnce")
 	require.LessOrEqual(t, strings.Count(code, "\n")-2, 15, "without the fences")
 }
 
@@ -227,6 +227,15 @@ func headCell(d PersonalityDescription) string {
 		return "408 after " + short(d.HeadTimeout)
 	}
 	return "closed after " + short(d.HeadTimeout)
+}
+
+// wholeFile is a file in a Markdown fence, without its package clause.
+func wholeFile(t *testing.T, file string) string {
+	src, err := os.ReadFile(file)
+	require.NoError(t, err)
+	_, rest, ok := strings.Cut(string(src), "\n\n")
+	require.True(t, ok)
+	return "```go\n" + rest + "```\n"
 }
 
 // sourceOf is a function's source in a Markdown fence.
