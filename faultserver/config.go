@@ -163,7 +163,11 @@ func (cfg *Config) validate() error {
 		bad("Config.Names: %w", err)
 	}
 	for i, f := range cfg.Faults {
-		if err := f.Validate(); err != nil {
+		err := f.Validate()
+		if err == nil {
+			err = cfg.reach().supports(f)
+		}
+		if err != nil {
 			bad("Config.Faults[%d]: %w", i, err)
 		}
 	}
@@ -173,7 +177,13 @@ func (cfg *Config) validate() error {
 		}
 	}
 	if cfg.Scenario != nil {
-		if err := cfg.Scenario.Validate(); err != nil {
+		err := cfg.Scenario.Validate()
+		if err == nil {
+			if err = cfg.Scenario.unsupported(cfg.reach().supports); err != nil {
+				err = fmt.Errorf("scenario %s: %w", cfg.Scenario.Name, err)
+			}
+		}
+		if err != nil {
 			bad("Config.Scenario: %w", err)
 		}
 	}
@@ -190,6 +200,7 @@ type settings struct {
 	http1      bool
 	http2      bool // by ALPN or by prior knowledge
 	tls        *tls.Config
+	reach      reach
 	dial       func(ctx context.Context, network, address string) (net.Conn, error)
 
 	headerFaults  bool
@@ -220,6 +231,7 @@ func (cfg *Config) settings() (settings, error) {
 		handler: cfg.Handler, character: p, keepAlive: cfg.KeepAlive,
 		maxStreams: cfg.MaxConcurrentStreams, http1: true, http2: cfg.TLS, dial: cfg.DialContext,
 	}
+	set.reach = cfg.reach()
 	set.headerFaults, set.controlRemote = cfg.HeaderFaults, cfg.ControlRemote
 	if set.handler == nil {
 		set.handler = Echo

@@ -110,7 +110,9 @@ func TestAFaultStrikesWhenAndWhomItSays(t *testing.T) {
 		{"not on this protocol", faultserver.Fault{Kind: faultserver.ResetStream, Code: 1}, "........"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := dialRaw(t, with(t, test.fault))
+			c := dialRaw(t, faultserver.Start(t, faultserver.Config{
+				Protocols: protocols(http1, h2c), Faults: []faultserver.Fault{test.fault},
+			}))
 			got := ""
 			for range 2 {
 				for _, request := range []string{

@@ -35,8 +35,10 @@
 // A few are in force from their injection on, for all who come: RefuseConnections,
 // FullBacklog, SilentListener, PauseServer.
 //
-// What needs a kernel that can, a right, or a listener that can be made again
-// is refused at injection, with an error that says what is missing.
+// What can never strike is refused at injection: kinds of TLS or of HTTP/2 on a
+// server without, kinds of HTTP/1 on one that speaks only HTTP/2. So is what
+// needs a kernel that can, a right, or a listener that can be made again. The
+// error says what is missing.
 //
 // Faults that withhold an answer have a field Executed. Without it the request
 // is lost on its way to the handler, with it the answer is lost on its way

@@ -81,7 +81,9 @@ type Fault struct {
 const refusedStream = 7
 
 // Validate reports every mistake, each with its field's name. Parameters that
-// the kind does not read must be zero: they would be a misunderstanding.
+// the kind does not read must be zero: they would be a misunderstanding. It
+// knows no server: that a fault can never strike on one, because it has no TLS
+// or does not speak the protocol, is found by Config.Validate and Server.InjectE.
 func (f Fault) Validate() error {
 	if f.Kind == 0 {
 		return &fieldError{"Kind", "is missing", nil}

@@ -205,14 +205,6 @@ func TestAHandshakeFaultStrikesTheNthConnectionOnly(t *testing.T) {
 	}
 }
 
-func TestAHandshakeFaultDoesNotStrikeInClear(t *testing.T) {
-	s := with(t, faultserver.Fault{Kind: faultserver.TLSRefused}, faultserver.Fault{Kind: faultserver.NoCloseNotify})
-	c := dialRaw(t, s)
-	c.wantAlive()
-	require.Empty(t, onlyConn(t, s).Faults)
-	require.Empty(t, onlyRequest(t, s).Faults)
-}
-
 func TestAHandshakeFaultRespectsTheUsersOwnChoiceOfConfiguration(t *testing.T) {
 	mine := withTLS(t).TLSClientConfig() // of this process's certificate
 	own := faultserver.Config{TLS: true, Faults: []faultserver.Fault{{Kind: faultserver.ALPNMissing, Nth: 2}}}

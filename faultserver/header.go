@@ -76,8 +76,6 @@ func parseHeaderFaults(text string, line int, proto protoSet, supports func(Faul
 		case f.Kind == 0: // reported
 		case f.Kind.spec().at != atRequest:
 			bad("Kind", "%v is not judged for one request: inject it on the server", f.Kind)
-		case proto != 0 && f.Kind.spec().protos&proto == 0:
-			bad("Kind", "%v does not exist on this request's protocol", f.Kind)
 		case f.Nth != 0:
 			bad("Nth", "a request's own faults are for this request alone")
 		case f.Times != 0:
@@ -85,6 +83,8 @@ func parseHeaderFaults(text string, line int, proto protoSet, supports func(Faul
 		default:
 			if err := supports(f); err != nil {
 				bad("Kind", "%v", err)
+			} else if protos := f.Kind.spec().protos; proto != 0 && protos&proto == 0 {
+				bad("Kind", "%v does not exist on this request's protocol: send the request over %v", f.Kind, protos)
 			}
 		}
 	}

@@ -81,7 +81,6 @@ func TestAFaultHeaderWithAMistakeIsAnsweredWithIt(t *testing.T) {
 		"delay after=5":                      `X-Fault:1:13: after: "5" is not a duration, such as 5s, 250ms or 1m30s`,
 		"silent-close; status":               `X-Fault:1:15: [1].code: status needs it`,
 		"idle-close after=5s":                `X-Fault:1:1: kind: idle-close is not judged for one request: inject it on the server`,
-		"reset-stream code=CANCEL":           `X-Fault:1:1: kind: reset-stream does not exist on this request's protocol`,
 		"silent-close times=1":               `X-Fault:1:20: times: a request's own faults are for this request alone`,
 		"silent-close nth=1":                 `X-Fault:1:18: nth: a request's own faults are for this request alone`,
 		"reused_only":                        `X-Fault:1:1: kind: is missing`,

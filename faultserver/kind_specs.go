@@ -24,6 +24,16 @@ const (
 	onBoth = onHTTP1 | onHTTP2
 )
 
+func (p protoSet) String() string {
+	switch p {
+	case onHTTP1:
+		return "HTTP/1"
+	case onHTTP2:
+		return "HTTP/2"
+	}
+	return "HTTP/1 or HTTP/2"
+}
+
 // param is a set of a Fault's parameters.
 type param uint16
 

@@ -24,9 +24,13 @@ func (k Kind) holdOf() (hold, bool) {
 	return 0, false
 }
 
-// supports says what the server, its listener or its kernel lacks for a fault.
+// supports says what the server, its listener or its kernel lacks for a fault,
+// if it could be put in force but never strike too.
 func (s *Server) supports(f Fault) error {
-	var err error
+	err := s.set.reach.supports(f)
+	if err != nil {
+		return err
+	}
 	switch f.Kind {
 	case RefuseConnections, FullBacklog, SilentListener:
 		var held []*endpoint

@@ -194,8 +194,9 @@ func (s *Server) Inject(f Fault) (remove func()) {
 }
 
 // InjectE is Inject for faults that come from outside: it returns the mistakes
-// that Fault.Validate finds, and refuses what this server, its listener or the
-// kernel cannot do, saying what is missing. Nothing is in force then.
+// that Fault.Validate finds, and refuses what can never strike on this server
+// (kinds of TLS on one without, kinds of a protocol that it does not speak) and
+// what its listener or the kernel cannot do, saying what is missing. Nothing is in force then.
 func (s *Server) InjectE(f Fault) (remove func(), err error) {
 	remove, err = s.inject(f)
 	if err != nil {

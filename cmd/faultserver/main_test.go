@@ -33,6 +33,7 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 		return file
 	}
 	endless := write("endless.yaml", "name: endless\nphases:\n  - name: a\n  - name: b\n")
+	unreachable := write("unreachable.yaml", "name: s\nfaults: [{kind: goaway}]\nphases: [{name: p}]\n")
 	broken := write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
 	for _, test := range []struct {
 		args []string
@@ -43,6 +44,9 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 		{[]string{"-fault", "silent-close nth_on_conn=1 reused_only"}, `-fault:1:28: reused_only: contradicts nth_on_conn 1`},
 		{[]string{"-fault", "silent-close nth=3 times=2"}, `-fault:1:26: times: 2 contradicts nth 3, which strikes once`},
 		{[]string{"-fault", "silent-close", "-fault", "delay"}, `-fault (no. 2):1:1: after: delay needs it`},
+		{[]string{"-fault", "alpn-refused"}, "-fault[0]: fault alpn-refused: strikes only under TLS, which this server does not serve: start it with TLS (Config.TLS, server.tls, -tls)"},
+		{[]string{"-protocols", "h2c", "-fault", "idle-408 after=1s"}, "-fault[0]: fault idle-408: strikes only on HTTP/1, which this server does not serve: add http1"},
+		{[]string{"-scenario", unreachable}, "-scenario: scenario s: faults[0].kind: fault goaway: strikes only on HTTP/2"},
 		{[]string{"-scenario", endless}, endless + `:3:5: phases[0]: never ends, so that "b" never begins: give it a duration or until`},
 		{[]string{"-scenario", filepath.Join(dir, "missing.yaml")}, "missing.yaml: no such file"},
 		{[]string{"-scenario", "uvicorn"}, `-scenario: unknown scenario "uvicorn"; did you mean uvicorn-five-seconds?`},
