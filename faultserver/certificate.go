@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
@@ -86,4 +87,18 @@ func clientTLS(server *tls.Config) *tls.Config {
 		cfg.ServerName = leaf.DNSNames[0]
 	}
 	return cfg
+}
+
+// CertificatePEM returns the server's certificate chain in PEM, for a client
+// that reads what it trusts from a file. Without TLS, and if the server's own
+// configuration chooses certificates by function, it is nil.
+func (s *Server) CertificatePEM() []byte {
+	if s.set.tls == nil || len(s.set.tls.Certificates) == 0 {
+		return nil
+	}
+	var chain []byte
+	for _, der := range s.set.tls.Certificates[0].Certificate {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return chain
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -64,7 +65,7 @@ func (s *Server) ControlHandler() http.Handler {
 		{"GET /scenarios", func(*http.Request) (any, error) { return map[string]any{"scenarios": Scenarios()}, nil }},
 		{"POST /reset", c.reset},
 	} {
-		c.patterns = append(c.patterns, route.pattern)
+		c.patterns = append(c.patterns, strings.TrimSuffix(route.pattern, "{$}"))
 		c.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) {
 			value, err := route.answer(r)
 			if err != nil {
@@ -209,12 +210,13 @@ func (c *control) forget(*http.Request) (any, error) {
 
 func (c *control) summary(*http.Request) (any, error) {
 	j := c.s.journal
+	some := func(list []string) []string { return append([]string{}, list...) } // not null
 	return struct {
 		JournalTotals
 		ExecutedTwice []string `json:"executed_twice"`
 		Warnings      []string `json:"warnings"`
 		Text          string   `json:"text"`
-	}{j.Totals(), j.ExecutedTwice(), j.Warnings(), j.Summary()}, nil
+	}{j.Totals(), some(j.ExecutedTwice()), some(j.Warnings()), j.Summary()}, nil
 }
 
 func (c *control) play(r *http.Request) (any, error) {

@@ -136,7 +136,7 @@ func (p Playing) MarshalJSON() ([]byte, error) {
 		Ended    bool       `json:"ended"`
 		Error    string     `json:"error,omitempty"`
 	}{p.Scenario, p.Phase, p.Number, p.Of, p.Round, optionalTime(p.Since), p.Ended, ""}
-	if p.Err != nil {
+	if p.Err != nil && !errors.Is(p.Err, context.Canceled) { // to be stopped is no error
 		v.Error = p.Err.Error()
 	}
 	return json.Marshal(v)

@@ -44,7 +44,7 @@ func Example() {
 	// charged
 	// executed twice: [order 17]
 	// 2 connections: 1 open, 1 server-fin (fault fin-after-request)
-	// 2 requests, 2 executions, 1 keys executed more than once: 1 executed, 1 answered
+	// 2 requests, 2 executions, 1 key executed more than once: 1 executed, 1 answered
 	// faults: 1 fin-after-request
 }
 

@@ -15,7 +15,7 @@ func (j *Journal) AssertNoneExecutedTwice(t TB, methods ...string) {
 	t.Helper()
 	twice := j.ExecutedTwice(methods...)
 	if len(twice) > 0 {
-		t.Errorf("faultserver: %d requests were executed more than once:%s", len(twice), j.attempts(twice))
+		t.Errorf("faultserver: %s executed more than once:%s", were(len(twice), "request"), j.attempts(twice))
 	}
 }
 
@@ -30,7 +30,7 @@ func (j *Journal) AssertEachExecutedOnce(t TB, methods ...string) {
 	j.mu.Unlock()
 	maps.DeleteFunc(times, func(_ string, n int) bool { return n == 1 })
 	if wrong := slices.Sorted(maps.Keys(times)); len(wrong) > 0 {
-		t.Errorf("faultserver: %d requests were not executed exactly once:%s", len(wrong), j.attempts(wrong))
+		t.Errorf("faultserver: %s not executed exactly once:%s", were(len(wrong), "request"), j.attempts(wrong))
 	}
 }
 
@@ -48,7 +48,7 @@ func (j *Journal) AssertClosedOnlyFor(t TB, reasons ...CloseReason) {
 // first.
 func (j *Journal) AssertNoneOpen(t TB) {
 	t.Helper()
-	j.assertConns(t, "are open", func(c ConnRecord) bool { return c.ClosedBy != StillOpen })
+	j.assertConns(t, "open", func(c ConnRecord) bool { return c.ClosedBy != StillOpen })
 }
 
 func (j *Journal) assertConns(t TB, what string, passes func(ConnRecord) bool) {
@@ -60,7 +60,7 @@ func (j *Journal) assertConns(t TB, what string, passes func(ConnRecord) bool) {
 			continue
 		}
 		if n++; n <= maxShown {
-			fmt.Fprintf(&b, "\n  connection %d from %s, %d requests: %v (%v)", c.ID, c.RemoteAddr, c.Requests, c.ClosedBy, c.Reason)
+			fmt.Fprintf(&b, "\n  connection %d from %s, %s: %v (%v)", c.ID, c.RemoteAddr, count(c.Requests, "request"), c.ClosedBy, c.Reason)
 			if c.Fault != 0 {
 				fmt.Fprintf(&b, " by %v", c.Fault)
 			}
@@ -70,7 +70,7 @@ func (j *Journal) assertConns(t TB, what string, passes func(ConnRecord) bool) {
 		b.WriteString("\n  ...")
 	}
 	if n > 0 {
-		t.Errorf("faultserver: %d connections %s:%s", n, what, b.String())
+		t.Errorf("faultserver: %s %s:%s", were(n, "connection"), what, b.String())
 	}
 }
 
@@ -84,6 +84,13 @@ func (j *Journal) AssertEventually(t TB, within time.Duration, what string, done
 	if j.Wait(ctx, done) != nil {
 		t.Errorf("faultserver: not within %v: %s; the journal says:\n%s", within, what, j.Summary())
 	}
+}
+
+func were(n int, thing string) string {
+	if n == 1 {
+		return count(n, thing) + " was"
+	}
+	return count(n, thing) + " were"
 }
 
 // maxShown is how many offenders an assertion shows.

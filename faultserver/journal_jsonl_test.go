@@ -113,7 +113,7 @@ func TestEachExecutedOnceFindsTheLostAndTheDoubled(t *testing.T) {
 	var f fails
 	s.Journal().AssertEachExecutedOnce(&f)
 	require.Len(t, f.messages, 1)
-	require.Contains(t, f.messages[0], `1 requests were not executed exactly once:`)
+	require.Contains(t, f.messages[0], `1 request was not executed exactly once:`)
 	require.Contains(t, f.messages[0], `key "lost"`)
 	send("lost")
 	s.Journal().AssertEachExecutedOnce(t)
@@ -130,7 +130,7 @@ func TestAssertionsOnConnectionsShowTheOffenders(t *testing.T) {
 	j := s.Journal()
 	var f fails
 	j.AssertNoneOpen(&f)
-	require.Contains(t, f.messages[0], "1 connections are open:\n  connection 1 from 127.0.0.1:")
+	require.Contains(t, f.messages[0], "1 connection was open:\n  connection 1 from 127.0.0.1:")
 	open.get("/")
 	open.wantFIN()
 	j.AssertNoneOpen(t)
@@ -149,7 +149,7 @@ func TestAssertEventuallyWaitsForTheJournal(t *testing.T) {
 		s.Journal().AssertEventually(t, time.Hour, "the client closes", func() bool { return s.Journal().Totals().Open == 0 })
 		var f fails
 		s.Journal().AssertEventually(&f, time.Hour, "pigs fly", func() bool { return false })
-		require.Contains(t, f.messages[0], "not within 1h0m0s: pigs fly; the journal says:\n1 connections: 1 client")
+		require.Contains(t, f.messages[0], "not within 1h0m0s: pigs fly; the journal says:\n1 connection: 1 client")
 		endVirtual(s, c)
 	})
 }

@@ -78,8 +78,8 @@ func (j *Journal) Warnings() []string {
 	}
 	if derived > 0 {
 		warnings = append(warnings, fmt.Sprintf(
-			"%d of %d requests had neither an Idempotency-Key nor an X-Fault-Key header: their key is made of method, "+
-				"target and body, so that equal requests count as one", derived, len(j.requests)))
+			"%d of %s had neither an Idempotency-Key nor an X-Fault-Key header: their key is made of method, "+
+				"target and body, so that equal requests count as one", derived, count(len(j.requests), "request")))
 	}
 	return append(warnings, j.panics...)
 }
@@ -117,9 +117,9 @@ func (j *Journal) Summary() string {
 	maps.DeleteFunc(times, func(_ string, n int) bool { return n < 2 })
 
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d connections%s\n", len(j.conns), counts(ends))
-	fmt.Fprintf(&b, "%d requests, %d executions, %d keys executed more than once%s\n",
-		len(j.requests), executed, len(times), counts(phases))
+	fmt.Fprintf(&b, "%s%s\n", count(len(j.conns), "connection"), counts(ends))
+	fmt.Fprintf(&b, "%s, %s, %s executed more than once%s\n",
+		count(len(j.requests), "request"), count(executed, "execution"), count(len(times), "key"), counts(phases))
 	if len(struck) > 0 {
 		fmt.Fprintf(&b, "faults%s\n", counts(struck))
 	}
@@ -135,7 +135,7 @@ func (j *Journal) Summary() string {
 		for _, l := range j.lookups {
 			outcomes[cmp.Or(l.Outcome, "silence")]++
 		}
-		fmt.Fprintf(&b, "%d lookups%s\n", len(j.lookups), counts(outcomes))
+		fmt.Fprintf(&b, "%s%s\n", count(len(j.lookups), "lookup"), counts(outcomes))
 	}
 	return b.String()
 }

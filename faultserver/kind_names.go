@@ -30,7 +30,7 @@ func (k Kind) String() string {
 }
 
 // ParseKind returns the kind of that name. An unknown name is an error that
-// lists the known ones.
+// says which was probably meant, or where to find them all.
 func ParseKind(name string) (Kind, error) {
 	for _, k := range Kinds() {
 		if kindSpecs[k].name == name {

@@ -55,7 +55,7 @@ func await(ctx context.Context, conns []*conn) error {
 		select {
 		case <-c.ctx.Done():
 		case <-ctx.Done():
-			return fmt.Errorf("faultserver: drain: %d of %d connections may still be open: %w", len(conns)-i, len(conns), ctx.Err())
+			return fmt.Errorf("faultserver: drain: %d of %s may still be open: %w", len(conns)-i, count(len(conns), "connection"), ctx.Err())
 		}
 	}
 	return nil

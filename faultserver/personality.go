@@ -3,7 +3,6 @@ package faultserver
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -83,7 +82,7 @@ func personalityByName(name string) (personality, error) {
 			return p, nil
 		}
 	}
-	return personality{}, fmt.Errorf("unknown server %q; known: %s", name, strings.Join(Personalities(), ", "))
+	return personality{}, unknownName("server", name, Personalities())
 }
 
 // scaled lets the personality's times pass faster by the factor. The announced

@@ -37,7 +37,7 @@ func TestEveryPersonalityIsDescribedUnderAllItsNames(t *testing.T) {
 			require.NotContains(t, names, alias)
 		}
 	}
-	_, err := faultserver.DescribePersonality("iis6")
+	_, err := faultserver.DescribePersonality("no such server")
 	require.ErrorContains(t, err, "uvicorn")
 	require.NotEmpty(t, describe(t, "").Shutdown)
 }

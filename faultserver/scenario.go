@@ -163,7 +163,7 @@ func LoadScenario(nameOrFile string) (*Scenario, error) {
 		return readScenario(f, nameOrFile)
 	}
 	if !slices.Contains(Scenarios(), nameOrFile) {
-		return nil, fmt.Errorf("faultserver: %w; a file's name ends in .yaml, .yml or .json",
+		return nil, fmt.Errorf("faultserver: %w (a file's name ends in .yaml, .yml or .json)",
 			unknownName("scenario", nameOrFile, Scenarios()))
 	}
 	return LoadScenarioFS(embedded, "scenarios/"+nameOrFile+".yaml")

@@ -245,7 +245,10 @@ func scalar(n *yaml.Node, v reflect.Value, path string) error {
 		v.SetString(text)
 		return nil
 	case v.Kind() == reflect.Uint32 && strings.HasSuffix("."+path, ".code"):
-		if code, err := strconv.ParseUint(text, 10, 32); err == nil && !quoted {
+		if code, err := strconv.ParseUint(text, 10, 32); err == nil {
+			if quoted {
+				return fmt.Errorf("%q is a text where a number or an error code's name belongs: leave the quotes out", text)
+			}
 			v.SetUint(code)
 			return nil
 		}

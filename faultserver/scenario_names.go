@@ -26,13 +26,27 @@ func snakeCase(name string) string {
 }
 
 // unknownName says that a name is not among the known ones, and which was
-// probably meant.
+// probably meant, or else what the known ones are.
 func unknownName(what, got string, known []string) error {
 	if near := nearest(got, known); near != "" {
 		return fmt.Errorf("unknown %s %q; did you mean %s?", what, got, near)
 	}
+	if len(known) > maxListed {
+		return fmt.Errorf("unknown %s %q; Kinds, GET /kinds and -list have them all", what, got)
+	}
 	known = slices.Sorted(slices.Values(known))
 	return fmt.Errorf("unknown %s %q; known: %s", what, got, strings.Join(known, ", "))
+}
+
+// maxListed is how many names an error lists. Only the kinds are more.
+const maxListed = 50
+
+// count is a number of things: "1 request", "2 requests".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 var withoutDashes = strings.NewReplacer("-", "", "_", "")

@@ -18,7 +18,7 @@ type Playing struct {
 	Round    int       // from 1
 	Since    time.Time // the phase began, or the scenario ended
 	Ended    bool
-	Err      error // why it ended early
+	Err      error // why it ended early; context.Canceled: it was stopped
 }
 
 // String is one line for people: "daily-restart 2/3 restarting".
@@ -26,6 +26,8 @@ func (p Playing) String() string {
 	switch {
 	case p.Scenario == "":
 		return "no scenario"
+	case errors.Is(p.Err, context.Canceled):
+		return p.Scenario + " was stopped"
 	case p.Err != nil:
 		return fmt.Sprintf("%s ended: %v", p.Scenario, p.Err)
 	case p.Ended:

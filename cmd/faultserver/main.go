@@ -19,6 +19,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -48,6 +50,9 @@ func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer, term
 	case err != nil:
 		fmt.Fprintf(stderr, "%s: %v\n", commandName, err)
 		return exitUsage
+	case opt.version:
+		fmt.Fprintf(stdout, "%s %s\n", commandName, version())
+		return exitFine
 	case opt.list:
 		list(stdout)
 		return exitFine
@@ -58,6 +63,12 @@ func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer, term
 		return exitFailed
 	}
 	defer srv.Close()
+	if opt.certOut != "" {
+		if err := os.WriteFile(opt.certOut, srv.CertificatePEM(), 0o644); err != nil {
+			fmt.Fprintf(stderr, "%s: -cert-out: %v\n", commandName, err)
+			return exitFailed
+		}
+	}
 	announce(stdout, stderr, srv, opt)
 
 	stopStatus := showStatus(stderr, terminal, srv.Server)
@@ -69,6 +80,15 @@ func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer, term
 		code = exitFailed
 	}
 	return code
+}
+
+// version is the module's and the toolchain's.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown) " + runtime.Version()
+	}
+	return info.Main.Version + " " + info.GoVersion
 }
 
 // server is the server with what the command adds to it.
@@ -137,7 +157,7 @@ func (srv *server) drain(stderr io.Writer, signals <-chan os.Signal, opt *option
 	}()
 	err := srv.Stop(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: cut off: %v\n", commandName, err)
+		fmt.Fprintf(stderr, "%s: cut off: %v\n", commandName, inFlags(err))
 		srv.Kill()
 		srv.Close()
 		return exitCutOff

@@ -65,6 +65,18 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 		{[]string{"-control", "0.0.0.0:1"}, "-control: 0.0.0.0:1 can be reached from other machines"},
 		{[]string{"serve"}, `"serve" is not a flag`},
 		{[]string{"-seed", "x"}, "invalid value"},
+		{[]string{"-fault", ""}, "-fault: is empty"},
+		{[]string{"-fault", " ; "}, "-fault: is empty"},
+		{[]string{"-personality", "ngnix"}, `-personality: unknown server "ngnix"; did you mean nginx?`},
+		{[]string{"-personality", "Nginx"}, `-personality: unknown server "Nginx"; did you mean nginx?`},
+		{[]string{"-drain-timeout", "-1s"}, "-drain-timeout: -1s is negative"},
+		{[]string{"-time-scale", "0"}, "-time-scale: 0 is not a factor above 0"},
+		{[]string{"-control-remote"}, "-control-remote: needs -control"},
+		{[]string{"-handler", "proxy:http://h/base?x=1"}, "only scheme, host and path are used"},
+		{[]string{"-cert-out", "cert.pem"}, "-cert-out: needs -tls"},
+		{[]string{"-scenario", "uvicorn"}, "did you mean uvicorn-five-seconds? (a file's name ends in .yaml, .yml or .json)"},
+		{[]string{"-fault", `status code="503"`}, `-fault:1:13: code: "503" is a text where a number or an error code's name belongs: leave the quotes out`},
+		{[]string{"-fault", "explode"}, `-fault:1:1: kind: unknown kind of fault "explode"; Kinds, GET /kinds and -list have them all`},
 	} {
 		require.Contains(t, mistaken(t, test.args...), test.want)
 	}
@@ -72,6 +84,20 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 	for _, flag := range []string{"-fault", "-personality", "-handler"} {
 		require.Contains(t, all, flag+":")
 	}
+}
+
+func TestAWrongFlagIsSaidInOneLine(t *testing.T) {
+	for _, args := range [][]string{{"-seed", "x"}, {"-sed", "1"}, {"-listen"}} {
+		said := mistaken(t, args...)
+		require.Equal(t, 1, strings.Count(said, "\n"), said)
+		require.Contains(t, said, "; -help shows all flags")
+	}
+}
+
+func TestTheVersionIsTheModulesAndTheToolchains(t *testing.T) {
+	var out, errs bytes.Buffer
+	require.Equal(t, exitFine, run([]string{"-version"}, nil, &out, &errs, false))
+	require.Regexp(t, `^faultserver \S+ go1\.\S+\n$`, out.String())
 }
 
 func TestAFaultThatCannotBeReadIsReportedOnce(t *testing.T) {
@@ -95,7 +121,7 @@ func TestListAndHelpTellWhatThereIs(t *testing.T) {
 		require.Contains(t, out.String(), want)
 	}
 	require.Equal(t, exitFine, run([]string{"-help"}, nil, &out, &errs, false))
-	for _, want := range []string{"proxy:http://", "-drain-timeout", "X-Fault"} {
+	for _, want := range []string{"-handler echo or proxy:URL\n", ".yaml, .yml or .json", "proxy:http://", "-drain-timeout", "X-Fault"} {
 		require.Contains(t, errs.String(), want)
 	}
 }

@@ -21,8 +21,10 @@ type options struct {
 	listen       string
 	control      string
 	journal      string
+	certOut      string
 	drainTimeout time.Duration
 	list         bool
+	version      bool
 }
 
 const usage = `An HTTP server that misbehaves on purpose.
@@ -53,19 +55,17 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	var scenario, handler, protocols, cert, key string
 	var faults []string
 	fs := flag.NewFlagSet(commandName, flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		fs.PrintDefaults()
-	}
+	fs.SetOutput(io.Discard) // a mistake is said once, without the usage
+	fs.Usage = func() {}
 	fs.StringVar(&opt.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	fs.StringVar(&cfg.Personality, "personality", "", "`name` of the server to be like, see -list")
 	fs.Float64Var(&cfg.TimeScale, "time-scale", 0, "`factor` by which the personality's, and a scenario's, times pass faster")
-	fs.StringVar(&scenario, "scenario", "", "`name` of an embedded scenario, see -list, or a file that ends in .yaml or .json")
-	fs.StringVar(&handler, "handler", "echo", "what answers: echo or proxy:`URL`")
+	fs.StringVar(&scenario, "scenario", "", "`name` of an embedded scenario, see -list, or a file that ends in .yaml, .yml or .json")
+	fs.StringVar(&handler, "handler", "echo", "what answers: `echo or proxy:URL`")
 	fs.BoolVar(&cfg.TLS, "tls", false, "serve TLS, with a certificate made for localhost unless -cert is given")
 	fs.StringVar(&cert, "cert", "", "PEM `file` with the certificate chain; needs -key")
 	fs.StringVar(&key, "key", "", "PEM `file` with the private key; needs -cert")
+	fs.StringVar(&opt.certOut, "cert-out", "", "`file` to write the certificate to, as PEM, for clients to trust")
 	fs.StringVar(&protocols, "protocols", "", "comma-separated: http1, http2 (under TLS), h2c (without)")
 	fs.StringVar(&opt.control, "control", "", "`address` of the control endpoint; none without it")
 	fs.BoolVar(&cfg.ControlRemote, "control-remote", false, "let other machines use the control endpoint")
@@ -78,10 +78,16 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	fs.StringVar(&opt.journal, "journal", "", "`file` to write the journal to, as JSON lines, at the end")
 	fs.DurationVar(&opt.drainTimeout, "drain-timeout", 30*time.Second, "how long to drain at most")
 	fs.BoolVar(&opt.list, "list", false, "print personalities, scenarios and faults, and end")
-	if err := fs.Parse(args); err != nil {
-		return nil, silence(err)
+	fs.BoolVar(&opt.version, "version", false, "print the version, and end")
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stderr, usage)
+		fs.SetOutput(stderr)
+		fs.PrintDefaults()
+		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("%w; -help shows all flags", err)
 	}
-	if opt.list {
+	if opt.list || opt.version {
 		return opt, nil
 	}
 
@@ -94,6 +100,17 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	if fs.NArg() > 0 {
 		note(fmt.Errorf("%q is not a flag", fs.Arg(0)))
 	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if given["time-scale"] && cfg.TimeScale == 0 {
+		note(errors.New("-time-scale: 0 is not a factor above 0"))
+	}
+	if opt.drainTimeout < 0 {
+		note(fmt.Errorf("-drain-timeout: %v is negative", opt.drainTimeout))
+	}
+	if cfg.ControlRemote && opt.control == "" {
+		note(errors.New("-control-remote: needs -control"))
+	}
 	var err error
 	cfg.Handler, err = parseHandler(handler)
 	note(err)
@@ -104,6 +121,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 			if len(faults) > 1 {
 				e.File = fmt.Sprintf("-fault (no. %d)", i+1)
 			}
+		}
+		if err == nil && len(parsed) == 0 {
+			err = errors.New("-fault: is empty")
 		}
 		note(err)
 		if err == nil { // what could not be read would be reported a second time, as an invalid fault
@@ -117,6 +137,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		note(inFlags(err))
 	}
 	note(loadCertificate(cfg, cert, key))
+	if opt.certOut != "" && !cfg.TLS && (cfg.Scenario == nil || !cfg.Scenario.Server.TLS) {
+		note(errors.New("-cert-out: needs -tls"))
+	}
 	note(listenOn(cfg, opt.listen))
 	if opt.control != "" {
 		note(checkAddress("-control", opt.control))
@@ -126,15 +149,6 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	}
 	note(inFlags(cfg.Validate()))
 	return opt, errors.Join(errs...)
-}
-
-// silence keeps a flag's mistake, which package flag has printed with the whole
-// usage, from being printed again.
-func silence(err error) error {
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
-	return fmt.Errorf("%w (see above)", err)
 }
 
 // flagNames say which flag a field of Config stands for.

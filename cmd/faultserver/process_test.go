@@ -172,7 +172,7 @@ func TestItServesDrainsOnSIGTERMAndLeavesItsJournal(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	code, out := p.end()
 	require.Equal(t, exitFine, code, "%s", &p.stderr)
-	require.Contains(t, out, "3 requests, 1 executions")
+	require.Contains(t, out, "3 requests, 1 execution,")
 	require.Contains(t, out, "faults: 2 status")
 	text, err := os.Open(file)
 	require.NoError(t, err)
@@ -238,7 +238,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	p.signal(syscall.SIGINT)
 	code, out := p.end()
 	require.Equal(t, exitCutOff, code)
-	require.Contains(t, p.stderr.String(), "cut off: faultserver: drain: 1 of 1 connections may still be open")
+	require.Contains(t, p.stderr.String(), "cut off: drain: 1 of 1 connection may still be open")
 	require.Contains(t, out, "1 kill (stop-timeout)")
 }
 
@@ -261,8 +261,17 @@ func TestADrainIsBounded(t *testing.T) {
 }
 
 func TestItServesTLSAndHeaderFaultsAndScenarios(t *testing.T) {
-	p := launch(t, "-tls", "-header-faults", "-scenario", "uvicorn-five-seconds", "-time-scale", "100")
+	trusted := filepath.Join(t.TempDir(), "cert.pem")
+	p := launch(t, "-tls", "-cert-out", trusted, "-header-faults", "-scenario", "uvicorn-five-seconds", "-time-scale", "100")
 	require.True(t, strings.HasPrefix(p.url, "https://"))
+	// The file is there before the address is announced, and is all a client needs.
+	chain, err := os.ReadFile(trusted)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(chain))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+	status, _ := get(t, client, p.url)
+	require.Equal(t, 200, status)
 	req, err := http.NewRequest("GET", p.url, nil)
 	require.NoError(t, err)
 	req.Header.Set("X-Fault", "status code=418")
