@@ -83,11 +83,11 @@ const (
 	// they do not, chance must be ruled out by more.
 	confirmedWeight  = 1.4
 	standingWeight   = 0.9 // of one that was confirmed before
-	scatteredWeight  = 2.2
+	scatteredWeight  = 2.0
 	scatteredShare   = 0.55
 	scatteredMost    = 0.7
-	closelyShare     = 400 // 0.25 %
-	widest           = 0.6 // a cluster's width, as a share of its lower edge
+	closelyShare     = 4000 // 0.025 %
+	widest           = 0.6  // a cluster's width, as a share of its lower edge
 	confirmedShare   = 0.25
 	provisionalShare = 0.5
 	negligible       = 0.05 // the weight at which a cluster is forgotten
