@@ -70,10 +70,26 @@ func (c *conn) hasStream() bool {
 	if c.cc.Err() != nil {
 		return false
 	}
-	available, inFlight := c.cc.Available(), c.cc.InFlight()
+	available, inFlight := c.netStreams()
 	c.pool.mu.Lock()
 	defer c.pool.mu.Unlock()
 	return !c.gone && c.permitsLocked(available, inFlight, 0)
+}
+
+// netStreams is what net/http says of the connection's streams, at one moment:
+// the sum of the two is the server's limit, and must not count a stream twice
+// that begins between the two questions.
+func (c *conn) netStreams() (available, inFlight int) {
+	available = c.cc.Available()
+	for range 4 {
+		inFlight = c.cc.InFlight()
+		again := c.cc.Available()
+		if again == available {
+			break
+		}
+		available = again
+	}
+	return available, inFlight
 }
 
 // permitsLocked reports whether c permits so many streams more than were
@@ -185,7 +201,7 @@ func (c *conn) reviewShared() {
 	// Trap: Err comes first, since Available says 1000 of a connection that
 	// was closed before its first use.
 	dead := c.cc.Err() != nil
-	inFlight, available := c.cc.InFlight(), c.cc.Available()
+	available, inFlight := c.netStreams()
 
 	now := time.Now()
 	var doomed doomedList
