@@ -158,6 +158,12 @@ func (s *Server) goDown(event ServerEvent) ([]*conn, error) {
 		return nil, fmt.Errorf("faultserver: %w", err)
 	}
 	s.journal.event(event)
+	if event.What == ServerStopped {
+		// Whoever is refused may rely on every later answer being a last one.
+		for _, c := range s.snapshot() {
+			c.markDraining()
+		}
+	}
 	if err := s.holdAll(s.endpoints, refusing); err != nil {
 		return nil, err
 	}

@@ -179,6 +179,37 @@ func TestStopRefusesAndDrainsAndResumeServesAgain(t *testing.T) {
 	require.Equal(t, 2, s.Journal().Conns()[2].Generation)
 }
 
+// A closing listener runs f when it is closed.
+type closing struct {
+	net.Listener
+	f func()
+}
+
+func (l closing) Close() error {
+	err := l.Listener.Close()
+	l.f()
+	return err
+}
+
+func TestWhoeverIsRefusedFindsLaterAnswersToBeTheLast(t *testing.T) {
+	handler, arrived, release := gated()
+	var busy *rawConn
+	var last bool
+	s := faultserver.Start(t, faultserver.Config{Handler: handler, Listen: func(address string) (net.Listener, error) {
+		ln, err := net.Listen("tcp", address)
+		return closing{ln, func() {
+			close(release)
+			resp, _ := busy.response("GET")
+			last = resp.Close
+		}}, err
+	}})
+	busy = dialRaw(t, s)
+	busy.send("GET /wait HTTP/1.1\r\nHost: test\r\n\r\n")
+	<-arrived
+	require.NoError(t, s.Stop(t.Context()))
+	require.True(t, last)
+}
+
 func TestStopDropsWhatTheContextDoesNotWaitFor(t *testing.T) {
 	handler, arrived, release := gated()
 	defer close(release)
