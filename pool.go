@@ -294,7 +294,7 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 		}
 	}
 	p.counts.closed[why]++
-	if why == ClosedStaleOnUse || why == ClosedFailed {
+	if why == ClosedStaleOnUse || why == ClosedFailed && (c.tcp == nil || c.tcp.ended() != endNone) {
 		p.broke[1], p.broke[0] = p.broke[0], breakage{c.id, time.Now()}
 	}
 	if why.byServer() && c.served {
