@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -80,20 +81,25 @@ func startProgram(t *testing.T, program string, command func(*testing.T, string)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
 		cmd.Process.Signal(os.Interrupt)
-		timer := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
-		cmd.Wait()
-		timer.Stop()
+		time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
 	})
-	for deadline := time.Now().Add(15 * time.Second); ; {
+	exited := make(chan struct{})
+	go func() { cmd.Wait(); close(exited) }()
+	t.Cleanup(func() { <-exited })
+	for {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
 			return addr
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-exited:
 			t.Skipf("%s did not start: %v", program, err)
+		case <-t.Context().Done():
+			t.Fatal(err)
+		default:
+			runtime.Gosched() // it listens, or ends
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 

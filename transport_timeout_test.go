@@ -163,6 +163,7 @@ func TestTheContractOfTheClientsTimeout(t *testing.T) {
 			}
 		}},
 		{says: "http.Client.Timeout leaves empty responses alone that do not end with their header", over: anyProto, holds: func(e *env) {
+			seen := make(chan struct{}, 1)
 			srv := e.serve(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Trailer", "T")
 				if r.URL.Path == "/204" {
@@ -171,13 +172,14 @@ func TestTheContractOfTheClientsTimeout(t *testing.T) {
 					w.Header().Set("Content-Length", "0")
 				}
 				http.NewResponseController(w).Flush()
-				<-time.After(20 * time.Millisecond) // for the client to see the header alone
+				<-seen // the client has the header alone
 				w.Header().Set("T", "trailer")
 			})
 			client := e.client()
 			client.Timeout = time.Minute
 			for _, path := range []string{"/", "/204"} {
 				resp, err := client.Get(srv.URL + path)
+				seen <- struct{}{}
 				e.noteResult(resp, err)
 			}
 		}},
