@@ -111,11 +111,11 @@ func (s *Server) beginOutage(r *rule) error {
 	if err != nil {
 		return err
 	}
-	s.journal.event(ServerEvent{Fault: f.Kind, What: OutageBegan, Address: f.Value})
 	if err := s.holdAll(held, h); err != nil {
-		s.journal.event(ServerEvent{Fault: f.Kind, What: OutageEnded, Address: f.Value})
 		return err
 	}
+	// Not before: whoever reads of it may rely on it.
+	s.journal.event(ServerEvent{Fault: f.Kind, What: OutageBegan, Address: f.Value})
 	end := sync.OnceFunc(func() {
 		s.rules.remove(r)
 		s.releaseAll(held, h)
