@@ -17,6 +17,8 @@ type lease struct {
 	took    time.Duration // by as much as this, for that long took the last request
 	doubt   bool          // its socket was looked at
 	until   time.Time     // when it becomes too late to write a request; zero: never
+
+	provable bool // what becomes of the request is to be found out, should the connection fail
 }
 
 // kept reports whether the server had a reason of its own to close the
@@ -35,8 +37,12 @@ func (l *lease) doubtful(pol *Policy) bool {
 	if !l.kept() || l.c.h2 || l.c.tcp == nil || pol.LivenessCheckAfter < 0 {
 		return false // an HTTP/2 connection may rightly have unread data
 	}
-	return l.late || l.idleAge >= pol.LivenessCheckAfter || l.limit.reached(2*(l.idleAge+l.took))
+	return l.late || l.idleAge >= pol.LivenessCheckAfter || l.nearDeadline()
 }
+
+// nearDeadline reports whether half the time until the deadline has passed, or
+// may have.
+func (l *lease) nearDeadline() bool { return l.limit.reached(2 * (l.idleAge + l.took)) }
 
 // lookAt looks at the socket of a reserved HTTP/1 connection. If it is not
 // silent, or has been for longer than the connection may be idle, it is closed
@@ -45,7 +51,13 @@ func (p *pool) lookAt(l *lease, now time.Time) bool {
 	c := l.c
 	l.doubt = true
 	why := ClosedLiveness
-	silent, since := c.tcp.look()
+	var silent bool
+	var since time.Duration
+	if l.nearDeadline() {
+		silent, since = c.tcp.lookLonger()
+	} else {
+		silent = c.tcp.look()
+	}
 	if silent {
 		// A program short of processor time reads a response late, and then
 		// takes its connection for younger than the server does.

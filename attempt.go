@@ -42,10 +42,15 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 			return outcome{err: errUnsolicited, evidence: Unsent, over: true}
 		}
 	}
+	var held holding
+	if l.provable {
+		held = c.tcp.keep()
+		defer held.release()
+	}
 	sent := c.prepare(req, b, elicit)
 	resp, err := c.cc.RoundTrip(sent)
 	if err != nil {
-		return l.failHTTP1(req, b, round, err)
+		return l.failHTTP1(req, b, round, held, err)
 	}
 
 	resp.Request = req // not the copy that was sent
@@ -96,7 +101,7 @@ func (c *conn) prepare(req *http.Request, b *payload, elicit bool) *http.Request
 	return copied
 }
 
-func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error) outcome {
+func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, held holding, err error) outcome {
 	c := l.c
 	attempt := c.attempt
 	alive := c.cc.Err() == nil
@@ -125,6 +130,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, err error
 		c.pool.bury(c, round, failedReason(l.kept(), out.evidence, c.tcp))
 	}
 	attempt.over()
+	l.prove(req, b, held, &out)
 	return out
 }
 
@@ -138,6 +144,25 @@ func failedReason(kept bool, ev Evidence, tcp *tracked) CloseReason {
 	return ClosedFailed
 }
 
+// prove finds out whether a request of unknown delivery was not delivered, if
+// it makes a difference. The connection has left the pool.
+func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome) {
+	if out.evidence != Unknown || held.t == nil || !b.replayable(out.over) {
+		return
+	}
+	if l.kept() && !l.c.h2 {
+		// Not after the wait: others would meet those connections meanwhile.
+		l.c.pool.evictSiblings(l.c, l.idleAge, time.Now())
+	}
+	proven, err := held.prove(l.c.rtt, func(d time.Duration) error { return sleep(req, d) })
+	switch {
+	case err != nil:
+		out.err, out.evidence = err, NoEvidence // the caller has gone
+	case proven:
+		out.evidence = Undelivered
+	}
+}
+
 func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	c := l.c
 	sent := req
@@ -148,7 +173,12 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	}
 	before := int64(-1)
 	if c.tcp != nil {
-		before = c.tcp.sent.Load()
+		before = c.tcp.written.Load()
+	}
+	var held holding
+	if l.provable {
+		held = c.tcp.keep()
+		defer held.release()
 	}
 	resp, err := c.cc.RoundTrip(sent)
 	if err == nil {
@@ -158,12 +188,13 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 	}
 	out := outcome{err: legacyCause(req, plainCause(err)), over: true}
 	if req.Context().Err() == nil && !requestCanceled(req) && !b.failed() {
-		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.sent.Load() != before
+		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.written.Load() != before
 		gone := c.cc.Err() != nil
 		out.evidence = judgeHTTP2(err, written, gone)
 		out.alive = !gone && isStreamError(err)
 	}
 	c.streamFailed()
+	l.prove(req, b, held, &out)
 	return out
 }
 

@@ -22,6 +22,10 @@ const (
 	// Refused: the server said that it has not processed the request, by
 	// REFUSED_STREAM or a GOAWAY below its stream (RFC 9113 §8.7).
 	Refused
+	// Undelivered: the server had closed the connection before a byte of the
+	// request reached its kernel, as this side's kernel can show (Linux; see
+	// docs/evidence.md).
+	Undelivered
 	// Unknown: the request was sent, at least in part, and the connection
 	// was gone before a byte of the response came.
 	Unknown
@@ -31,9 +35,10 @@ const (
 	evidenceKinds
 )
 
-var evidenceNames = [evidenceKinds]string{"none", "unsent", "refused", "unknown", "answered"}
+var evidenceNames = [evidenceKinds]string{"none", "unsent", "refused", "undelivered", "unknown", "answered"}
 
-// String returns "none", "unsent", "refused", "unknown" or "answered".
+// String returns "none", "unsent", "refused", "undelivered", "unknown" or
+// "answered".
 func (e Evidence) String() string {
 	if e < evidenceKinds {
 		return evidenceNames[e]

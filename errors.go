@@ -138,6 +138,8 @@ func judged(attempts, before []Attempt, last error, ev Evidence, why string) *Er
 		known = "request not sent, "
 	case Refused:
 		known = "request refused unprocessed, "
+	case Undelivered:
+		known = "request not delivered, "
 	case Unknown:
 		known = "delivery unknown, "
 	}

@@ -28,7 +28,8 @@ func callsWithPauses(serverTimeout, end time.Duration) func(*play) {
 
 // withoutKnowing performs an incident while nobody has told idlewise the
 // server's timeout: at most three requests meet a closed connection until it is
-// learned; and without learning many do, of which what may be sent again is.
+// learned. Without learning many do, and are proven undelivered; without proof,
+// too, what may be sent again is.
 func withoutKnowing(t *testing.T, in incident, program func(*play)) {
 	t.Run("idlewise, timeout not configured", func(t *testing.T) {
 		in.perform(t, true, program, func(p *play) {
@@ -40,6 +41,13 @@ func withoutKnowing(t *testing.T, in incident, program func(*play)) {
 	})
 	t.Run("idlewise, timeout not configured, learning off", func(t *testing.T) {
 		in.policy.Learning = idlewise.Off
+		in.perform(t, true, program, func(p *play) {
+			p.allSucceeded()
+			require.NotZero(p, p.tr.Stats().Total.Resent[idlewise.Undelivered])
+		})
+	})
+	t.Run("idlewise, timeout not configured, learning and evidence off", func(t *testing.T) {
+		in.policy.Learning, in.policy.Evidence = idlewise.Off, idlewise.Off
 		in.perform(t, true, program, func(p *play) {
 			p.onlyHonestFailures()
 			require.NotEmpty(p, p.failures(always), "a POST without a key is not sent again")

@@ -79,6 +79,16 @@ type Policy struct {
 	// Default: On.
 	Canary Toggle
 
+	// Evidence says whether a request that must not be executed twice, and
+	// whose connection failed, is sent again if the kernel shows that nothing
+	// of it had reached the server before that closed the connection. It works
+	// for TCP connections on Linux; docs/evidence.md has the proof and its one
+	// assumption about servers. It takes a round trip more, at most 400 ms or
+	// three round trips, until such a request's error is known.
+	//
+	// Default: On.
+	Evidence Toggle
+
 	// ElicitHint adds Connection: keep-alive to HTTP/1.1 requests that have
 	// no Connection header. It is redundant in HTTP/1.1, but Apache httpd
 	// and Tomcat announce their timeout only to clients that send it.
@@ -149,6 +159,7 @@ var defaultPolicy = Policy{
 	Hint:               On,
 	Learning:           On,
 	Canary:             On,
+	Evidence:           On,
 	ElicitHint:         Off,
 	LivenessCheckAfter: defaultLivenessAge,
 	MaxConnAge:         defaultMaxConnAge,
@@ -167,6 +178,7 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.Hint, parent.Hint)
 	fill(&p.Learning, parent.Learning)
 	fill(&p.Canary, parent.Canary)
+	fill(&p.Evidence, parent.Evidence)
 	fill(&p.ElicitHint, parent.ElicitHint)
 	fill(&p.LivenessCheckAfter, parent.LivenessCheckAfter)
 	fill(&p.MaxConnAge, parent.MaxConnAge)
@@ -220,7 +232,7 @@ func (p *Policy) mistakesAlone(path string) []error {
 			errs = append(errs, fmt.Errorf("%s.%s: %v is under a millisecond; is the unit missing, as in %d * time.Second?", path, f.name, f.value, int64(f.value)))
 		}
 	}
-	for _, f := range []toggleField{{"Hint", p.Hint}, {"Learning", p.Learning}, {"Canary", p.Canary}, {"ElicitHint", p.ElicitHint}} {
+	for _, f := range []toggleField{{"Hint", p.Hint}, {"Learning", p.Learning}, {"Canary", p.Canary}, {"Evidence", p.Evidence}, {"ElicitHint", p.ElicitHint}} {
 		if f.value < Inherit || f.value > Off {
 			errs = append(errs, fmt.Errorf("%s.%s: %v is none of idlewise.Inherit, On and Off; use one of them", path, f.name, f.value))
 		}

@@ -72,6 +72,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 			return nil, c.fail(err)
 		}
 		hooks.start(&l, number)
+		l.provable = c.wantsProof(&l)
 		out := l.send(req, &c.body, elicit)
 		if out.evidence == NoEvidence {
 			hooks.done(&l, number, out, false)
@@ -103,7 +104,7 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 		// The server is well and only had too much to do. The same connection
 		// will do, after a moment from the second refusal on.
 		if refusals++; refusals > 1 {
-			if err := c.sleep(rand.N(refusedWait << refusals)); err != nil {
+			if err := sleep(req, rand.N(refusedWait<<refusals)); err != nil {
 				return nil, c.fail(err)
 			}
 			now = time.Now()
@@ -146,7 +147,7 @@ func (c *call) connect(ht *httptrace.ClientTrace, now, notBefore time.Time) (lea
 			last := c.past[len(c.past)-1]
 			return l, judged(c.past, c.past, err, last.Evidence, notDialed)
 		}
-		if err := c.sleep(rand.N(redialWait << dials)); err != nil {
+		if err := sleep(c.req, rand.N(redialWait<<dials)); err != nil {
 			return lease{}, err
 		}
 		now = time.Now()
@@ -154,16 +155,26 @@ func (c *call) connect(ht *httptrace.ClientTrace, now, notBefore time.Time) (lea
 }
 
 // sleep waits, or ends early with the request's cancellation.
-func (c *call) sleep(d time.Duration) error {
+func sleep(req *http.Request, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
-	case <-c.req.Context().Done():
-	case <-cancelOf(c.req):
+	case <-req.Context().Done():
+	case <-cancelOf(req):
 	}
-	return canceled(c.req)
+	return canceled(req)
+}
+
+// wantsProof reports whether the socket is to be kept should the connection
+// fail, since only a proof that the request was not delivered permits a resend.
+//
+// Other connections than TCP's are left to net/http: their Close may be what
+// ends their Write.
+func (c *call) wantsProof(l *lease) bool {
+	return l.c.tcp != nil && l.c.tcp.isTCP && !c.opt.noRetry && len(c.past) < maxProvenResends &&
+		!isIdempotent(c.req, c.opt) && c.u.policy().Evidence == On
 }
 
 // finish returns what an attempt brought whose connection did not fail.
@@ -213,7 +224,7 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		return notJudged
 	}
 	switch out.evidence {
-	case Unsent, Refused:
+	case Unsent, Refused, Undelivered:
 		if len(c.past) >= maxProvenResends {
 			return notAgain
 		}
@@ -258,7 +269,7 @@ func (c *call) endingServer(l *lease) bool {
 	if !isIdempotent(c.req, c.opt) || c.opt.noRetry || p.alone(l.c) {
 		return false // nothing comes of it, or nothing will be heard
 	}
-	return c.sleep(newsWait) == nil && p.isEnding(l.c)
+	return sleep(c.req, newsWait) == nil && p.isEnding(l.c)
 }
 
 func (p *pool) isEnding(c *conn) bool {
@@ -291,7 +302,7 @@ func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
 	if resent {
 		p.counts.resent[out.evidence]++
 	}
-	stale := l.kept() && (out.evidence == Unsent || out.evidence == Unknown) && !out.late
+	stale := l.kept() && (out.evidence == Unsent || out.evidence == Undelivered || out.evidence == Unknown) && !out.late
 	if stale {
 		if isIdempotent(c.req, c.opt) {
 			p.counts.staleIdempotent++

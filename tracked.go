@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/idlewise/idlewise/internal/tcpinfo"
 )
 
 // errUnsolicited is what the read loop gets instead of bytes that no request
@@ -72,7 +74,7 @@ type tracked struct {
 	onClose func()
 
 	plain  bool // no TLS above; assigned before stage leaves stageSetup, read only after that
-	isTCP  bool // Conn is exactly a *net.TCPConn, whose counts can be trusted
+	isTCP  bool // Conn is exactly a *net.TCPConn or memnet's, whose counts can be trusted
 	stage  atomic.Int32
 	reused atomic.Bool // a response was received on it
 
@@ -85,8 +87,10 @@ type tracked struct {
 	armedAt time.Time
 	doubt   bool // look again if that takes its time
 
-	sent atomic.Int64 // bytes accepted for writing since arm
-	got  atomic.Int64 // bytes read since the request was begun
+	written atomic.Int64 // bytes accepted for writing, in all
+	atArm   int64        // of these, what was before arm
+	writes  atomic.Int32 // calls of Write and ReadFrom under way
+	got     atomic.Int64 // bytes read since the request was begun
 
 	tainted atomic.Bool  // TLS records came while nothing was asked for
 	end     atomic.Int32 // ending, the first that was seen
@@ -94,12 +98,15 @@ type tracked struct {
 	gone    atomic.Bool
 
 	closedAt atomic.Pointer[time.Time] // when Close was first called
+
+	capture capture
 }
 
 // track wraps c. The result implements CloseWrite and CloseRead, which an
 // upgraded connection is asked for, only where c does.
 func track(c net.Conn) (net.Conn, *tracked) {
 	t := &tracked{Conn: c}
+	_, t.isTCP = c.(tcpinfo.Accountant)
 	if tcp, ok := c.(*net.TCPConn); ok {
 		t.isTCP = true
 		return &trackedTCP{t, tcp}, t
@@ -138,9 +145,9 @@ func (t *tracked) ReadFrom(r io.Reader) (int64, error) {
 	if err := t.begin(); err != nil {
 		return 0, err
 	}
+	t.writes.Add(1)
 	n, err := conn.ReadFrom(r)
-	t.sent.Add(n)
-	t.note(err)
+	t.wrote(n, err)
 	return n, err
 }
 
@@ -150,15 +157,23 @@ func (t *tracked) Write(p []byte) (int, error) {
 		// is no request, and none is written after it.
 		t.stage.Store(int32(stageBarred))
 		t.letGo()
-		return t.Conn.Write(p)
-	}
-	if err := t.begin(); err != nil {
+	} else if err := t.begin(); err != nil {
 		return 0, err
 	}
+	t.writes.Add(1)
 	n, err := t.Conn.Write(p)
-	t.sent.Add(int64(n))
-	t.note(err)
+	t.wrote(int64(n), err)
 	return n, err
+}
+
+// wrote enters a write in the books.
+func (t *tracked) wrote(n int64, err error) {
+	t.written.Add(n)
+	if err != nil {
+		t.note(err)
+		t.noteEnd(err)
+	}
+	t.writes.Add(-1)
 }
 
 // isAlert reports whether p, written by crypto/tls, is a single alert record.
@@ -181,6 +196,9 @@ func isAlert(p []byte) bool {
 // a busy machine can take longer than the margin. What was not written can be
 // sent on another connection, whatever the method.
 func (t *tracked) begin() error {
+	if t.gone.Load() {
+		return net.ErrClosed // also where it is only parked
+	}
 	switch stage(t.stage.Load()) {
 	case stageArmed:
 		if t.late() {
@@ -211,8 +229,7 @@ func (t *tracked) late() bool {
 		return true
 	}
 	if t.doubt && now.Sub(t.armedAt) > lookAgainAfter {
-		silent, _ := t.look()
-		return !silent
+		return !t.look()
 	}
 	return false
 }
@@ -227,7 +244,10 @@ func (t *tracked) Read(p []byte) (int, error) {
 	if n > 0 && !t.asked(n) {
 		return 0, errUnsolicited
 	}
-	t.note(err)
+	if err != nil {
+		t.note(err)
+		t.noteEnd(nil)
+	}
 	return n, err
 }
 
@@ -259,11 +279,9 @@ func (t *tracked) asked(n int) bool {
 	return false
 }
 
-// note remembers how the connection ended, by what an I/O call returned.
+// note remembers how the connection ended, by the error that an I/O call
+// returned.
 func (t *tracked) note(err error) {
-	if err == nil {
-		return
-	}
 	how := endOther
 	switch {
 	case err == io.EOF:
@@ -278,20 +296,30 @@ func (t *tracked) note(err error) {
 
 func (t *tracked) ended() ending { return ending(t.end.Load()) }
 
-// Close closes the socket. Only the first call has an effect.
+// Close closes the socket, or leaves that to the attempts that want to know how
+// it ended. Only the first call has an effect.
 func (t *tracked) Close() error {
 	err := net.ErrClosed
 	t.closed.Do(func() {
 		now := time.Now()
 		t.closedAt.Store(&now)
 		t.gone.Store(true)
-		err = t.Conn.Close()
+		if t.park() {
+			err = nil
+		} else {
+			err = t.closeSocket()
+		}
 		t.wake()
 		t.letGo()
-		if t.onClose != nil {
-			t.onClose()
-		}
 	})
+	return err
+}
+
+func (t *tracked) closeSocket() error {
+	err := t.Conn.Close()
+	if t.onClose != nil {
+		t.onClose()
+	}
 	return err
 }
 
@@ -365,7 +393,7 @@ func (t *tracked) awaitQuiet() {
 // came that nobody had asked for: then no request may be announced.
 func (t *tracked) arm(now, lateAt time.Time, doubt bool) bool {
 	t.armedAt, t.lateAt, t.doubt = now, lateAt, doubt
-	t.sent.Store(0)
+	t.atArm = t.written.Load()
 	t.got.Store(0)
 	t.stage.Store(int32(stageArmed))
 	return !t.tainted.Load()
@@ -386,7 +414,7 @@ func (t *tracked) unsent() bool {
 	case stageArmed, stageBarred:
 		return true
 	}
-	return t.isTCP && t.sent.Load() == 0
+	return t.isTCP && t.written.Load() == t.atArm
 }
 
 // endedAt reports when the connection was given up; now if it was not.

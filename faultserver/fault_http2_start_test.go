@@ -240,7 +240,7 @@ func TestAFrameLongerThanTheServerAllowsEndsTheConnection(t *testing.T) {
 		c.wantServing()
 		require.NoError(t, c.fr.WriteData(id, false, make([]byte, test.most+1)))
 		c.want("GOAWAY 0 1 FRAME_SIZE_ERROR")
-		require.Equal(t, faultserver.ProtocolError, onlyConn(t, s).Reason)
+		require.Equal(t, faultserver.ProtocolError, closedConn(t, s).Reason)
 	}
 }
 

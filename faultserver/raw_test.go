@@ -101,6 +101,14 @@ func onlyConn(t *testing.T, s *faultserver.Server) faultserver.ConnRecord {
 	return conns[0]
 }
 
+// closedConn is onlyConn once the server has closed it, which a client can
+// notice a moment earlier.
+func closedConn(t *testing.T, s *faultserver.Server) faultserver.ConnRecord {
+	t.Helper()
+	require.NoError(t, s.Journal().Wait(t.Context(), func() bool { return onlyConn(t, s).ClosedBy != faultserver.StillOpen }))
+	return onlyConn(t, s)
+}
+
 func onlyRequest(t *testing.T, s *faultserver.Server) faultserver.RequestRecord {
 	t.Helper()
 	requests := s.Journal().Requests()

@@ -1,0 +1,348 @@
+package idlewise
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/internal/tcpinfo"
+)
+
+// A closing is how a server ends the connection on which a request is on its
+// way, and what that proves about the request.
+type closing struct {
+	says string
+
+	// end is called when the client is about to send the request. The server
+	// has answered another one on the connection.
+	end func(*visit)
+
+	want     Evidence // for a POST
+	executed int      // how often the server executes it on this connection
+	slowBody bool     // the request has a body of 1 MiB, sent little by little
+	response bool     // the client gets a response or a part of one
+	unfair   bool     // it breaks the proof's assumption, if acknowledgements are delayed
+}
+
+// A visit is one connection, as its server sees it.
+type visit struct {
+	at   *closingServer
+	sock socket   // below TLS
+	nc   net.Conn // sock, or TLS on it
+	br   *bufio.Reader
+}
+
+// A socket is a *net.TCPConn, or memnet's.
+type socket interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// abort closes with a RST.
+func (v *visit) abort() {
+	switch c := v.sock.(type) {
+	case *net.TCPConn:
+		c.SetLinger(0)
+		c.Close()
+	case interface{ Abort() error }:
+		c.Abort()
+	}
+}
+
+// fin closes the connection as a server does: over TLS with a close_notify.
+func (v *visit) fin() { v.nc.Close() }
+
+func (v *visit) halfClose() {
+	if c, ok := v.nc.(*tls.Conn); ok {
+		c.CloseWrite()
+	}
+	v.sock.CloseWrite()
+}
+
+// execute reads a request and executes it.
+func (v *visit) execute() {
+	req, err := http.ReadRequest(v.br)
+	if err != nil {
+		v.at.Errorf("the server got no request: %v", err)
+		return
+	}
+	io.Copy(io.Discard, req.Body)
+	v.at.executed(req.Header.Get("X-Fault-Key"))
+}
+
+// arrives waits until something unread is in the kernel, and leaves it there.
+func (v *visit) arrives() {
+	ticker := time.NewTicker(200 * time.Microsecond)
+	defer ticker.Stop()
+	for range 50_000 {
+		if n, pending, ok := tcpinfo.Peek(v.sock); n > 0 || pending != nil || !ok {
+			return
+		}
+		<-ticker.C
+	}
+	v.at.Errorf("nothing arrived")
+}
+
+// acknowledged waits until the client knows that what it sent has arrived.
+func (v *visit) acknowledged(after time.Duration) { <-time.After(after) }
+
+var closings = []closing{
+	{says: "closed before the request arrived", want: Undelivered, end: (*visit).fin},
+	{says: "closed before a slowly sent body arrived", want: Undelivered, slowBody: true, end: (*visit).fin},
+	{says: "read the request, then closed", want: Unknown, executed: 1, end: func(v *visit) {
+		v.execute()
+		v.fin()
+	}},
+	{says: "read the request, then reset", want: Unknown, executed: 1, end: func(v *visit) {
+		v.execute()
+		v.abort()
+	}},
+	{says: "left the request unread and closed", want: Unknown, end: func(v *visit) {
+		v.arrives()
+		v.sock.Close()
+	}},
+	{says: "read five bytes and closed at once", want: Unknown, end: func(v *visit) {
+		io.ReadFull(v.sock, make([]byte, 5))
+		v.sock.Close()
+	}},
+	{says: "reset before the request arrived", want: Unknown, end: (*visit).abort},
+	{says: "reset before a slowly sent body arrived", want: Unknown, slowBody: true, end: (*visit).abort},
+	{says: "shut down its writing side and executed the request", want: Unknown, executed: 1, end: func(v *visit) {
+		v.halfClose()
+		v.execute()
+		v.acknowledged(v.at.patience)
+		v.sock.Close()
+	}},
+	{says: "shut down its writing side, executed, and reset once that was acknowledged", want: Unknown, executed: 1, end: func(v *visit) {
+		v.halfClose()
+		v.execute()
+		v.acknowledged(v.at.patience)
+		v.abort()
+	}},
+	{says: "shut down its writing side and read a part of a slowly sent body", want: Unknown, slowBody: true, end: func(v *visit) {
+		v.halfClose()
+		io.ReadFull(v.sock, make([]byte, 1000))
+		v.acknowledged(v.at.patience)
+		v.abort()
+	}},
+	{says: "began an answer and broke off", want: Answered, executed: 1, response: true, end: func(v *visit) {
+		v.execute()
+		io.WriteString(v.nc, "HTTP/1.1 200 O")
+		v.fin()
+	}},
+	{says: "answered 408 and closed", want: Unknown, response: true, end: func(v *visit) {
+		io.WriteString(v.nc, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		v.fin()
+	}},
+	// The assumption of DESIGN §7, which docs/evidence.md states: this server
+	// breaks it, and is the one that would execute a request twice.
+	{says: "shut down its writing side, executed, and reset before its kernel had acknowledged", want: Undelivered, executed: 1, unfair: true, end: func(v *visit) {
+		v.halfClose()
+		v.execute()
+		v.abort()
+	}},
+}
+
+// A closingServer answers the first request on each connection, and then does
+// what its closing says to the first connection. Later ones it serves well.
+type closingServer struct {
+	*testing.T
+	ln       net.Listener
+	tls      *tls.Config // nil: none
+	patience time.Duration
+	ending   chan struct{} // told when the client is about to send
+
+	mu    sync.Mutex
+	count map[string]int
+	wg    sync.WaitGroup
+}
+
+func (s *closingServer) executed(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count[key]++
+}
+
+func (s *closingServer) executions(key string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count[key]
+}
+
+func (s *closingServer) serve(c closing) {
+	for first := true; ; first = false {
+		nc, err := s.ln.Accept()
+		if err != nil {
+			return
+		}
+		s.wg.Go(func() { s.visit(nc.(socket), c, first) })
+	}
+}
+
+func (s *closingServer) visit(sock socket, c closing, first bool) {
+	v := &visit{at: s, sock: sock, nc: sock}
+	defer sock.Close()
+	if s.tls != nil {
+		v.nc = tls.Server(sock, s.tls)
+	}
+	v.br = bufio.NewReader(v.nc)
+	for {
+		req, err := http.ReadRequest(v.br)
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, req.Body)
+		s.executed(req.Header.Get("X-Fault-Key"))
+		if _, err := io.WriteString(v.nc, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); err != nil {
+			return
+		}
+		if first {
+			<-s.ending
+			c.end(v)
+			return
+		}
+	}
+}
+
+// A slowBody sends its bytes a thousand at a time, and waits in between.
+type slowBody struct {
+	left int
+	wait time.Duration
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	<-time.After(b.wait)
+	n := min(len(p), b.left, 1<<14)
+	b.left -= n
+	return n, nil
+}
+
+// closingNet is a network on which closings are performed.
+type closingNet struct {
+	listen func() (net.Listener, error)
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	rtt    time.Duration
+	tls    bool
+	// patience is how long an acknowledgement takes at the most.
+	patience time.Duration
+}
+
+// performed is what came of a request that met a closing.
+type performed struct {
+	attempts []Attempt
+	err      error
+	status   int
+	executed int
+	took     time.Duration
+}
+
+// perform sends a request on a connection that ends as c says.
+func (n closingNet) perform(t *testing.T, c closing, method string, pol Policy) performed {
+	ln, err := n.listen()
+	require.NoError(t, err)
+	s := &closingServer{T: t, ln: ln, patience: n.patience, ending: make(chan struct{}, 10), count: map[string]int{}}
+	base := &http.Transport{DialContext: n.dial}
+	scheme := "http"
+	if n.tls {
+		scheme = "https"
+		cert := httptest.NewUnstartedServer(nil)
+		cert.StartTLS()
+		s.tls = &tls.Config{Certificates: cert.TLS.Certificates}
+		base.TLSClientConfig = cert.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		base.TLSClientConfig.ServerName = "example.com"
+		cert.Close()
+	}
+	s.wg.Go(func() { s.serve(c) })
+	tr, err := New(Config{Base: base, Policies: Policies{Default: pol}})
+	require.NoError(t, err)
+	defer func() {
+		tr.Close()
+		ln.Close()
+		s.wg.Wait()
+	}()
+
+	url := fmt.Sprintf("%s://%s/", scheme, ln.Addr())
+	warm, err := http.NewRequest("GET", url, nil)
+	require.NoError(t, err)
+	resp, err := tr.RoundTrip(keyed(warm, 0))
+	require.NoError(t, err)
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+
+	var body io.Reader = strings.NewReader("twice would be wrong")
+	if c.slowBody {
+		body = &slowBody{left: 1 << 20, wait: n.rtt / 4}
+	}
+	var p performed
+	ctx := WithTrace(t.Context(), &Trace{
+		AttemptStart: func(a Attempt) {
+			if a.Number == 1 {
+				s.ending <- struct{}{}
+			}
+		},
+		AttemptDone: func(a Attempt) { p.attempts = append(p.attempts, a) },
+	})
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	require.NoError(t, err)
+	if c.slowBody {
+		req.ContentLength = 1 << 20
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&slowBody{left: 1 << 20}), nil }
+	}
+	began := time.Now()
+	resp, p.err = tr.RoundTrip(keyed(req, 1))
+	p.took = time.Since(began)
+	if p.err == nil {
+		p.status = resp.StatusCode
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	p.executed = s.executions(keyed(req, 1).Header.Get("X-Fault-Key"))
+	return p
+}
+
+// judge performs each closing with a POST, and says whether what idlewise made
+// of it is right.
+func (n closingNet) judge(t *testing.T, c closing) {
+	p := n.perform(t, c, "POST", Policy{})
+	require.NotEmpty(t, p.attempts)
+	first := p.attempts[0]
+	t.Logf("%v; executed %d times, %v", first, p.executed, p.err)
+	require.True(t, first.Reused)
+	require.Equal(t, c.want, first.Evidence)
+	switch c.want {
+	case Undelivered:
+		require.NoError(t, p.err)
+		require.Equal(t, 200, p.status)
+		require.Len(t, p.attempts, 2)
+		require.Equal(t, 1+c.executed, p.executed)
+	case Unknown:
+		require.Len(t, p.attempts, 1)
+		if c.response {
+			require.Equal(t, 408, p.status)
+			return
+		}
+		var judged *Error
+		require.ErrorAs(t, p.err, &judged)
+		require.Equal(t, Unknown, judged.Evidence)
+		require.LessOrEqual(t, p.executed, 1)
+	default:
+		require.Error(t, p.err)
+		require.Len(t, p.attempts, 1)
+		require.False(t, errors.As(p.err, new(*Error)))
+	}
+}
