@@ -2,6 +2,8 @@ package idlewise
 
 import (
 	"errors"
+	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -79,6 +81,21 @@ func (t *tracked) park() bool {
 		t.Conn.SetDeadline(longAgo)
 	}
 	return parked
+}
+
+// asClosed returns the error of a call that park made fail as Close would have:
+// net.ErrClosed in the place of the deadline's.
+func (t *tracked) asClosed(err error) error {
+	if !t.gone.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	op, ok := err.(*net.OpError)
+	if !ok {
+		return net.ErrClosed
+	}
+	closed := *op
+	closed.Err = t.asClosed(op.Err)
+	return &closed
 }
 
 // noteEnd keeps what a failed Read or Write leaves to be seen, if anybody wants

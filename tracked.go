@@ -147,8 +147,7 @@ func (t *tracked) ReadFrom(r io.Reader) (int64, error) {
 	}
 	t.writes.Add(1)
 	n, err := conn.ReadFrom(r)
-	t.wrote(n, err)
-	return n, err
+	return n, t.wrote(n, err)
 }
 
 func (t *tracked) Write(p []byte) (int, error) {
@@ -162,18 +161,20 @@ func (t *tracked) Write(p []byte) (int, error) {
 	}
 	t.writes.Add(1)
 	n, err := t.Conn.Write(p)
-	t.wrote(int64(n), err)
-	return n, err
+	return n, t.wrote(int64(n), err)
 }
 
-// wrote enters a write in the books.
-func (t *tracked) wrote(n int64, err error) {
+// wrote enters a write in the books, and returns its error as net/http is to get
+// it.
+func (t *tracked) wrote(n int64, err error) error {
 	t.written.Add(n)
 	if err != nil {
 		t.note(err)
 		t.noteEnd(err)
+		err = t.asClosed(err)
 	}
 	t.writes.Add(-1)
+	return err
 }
 
 // isAlert reports whether p, written by crypto/tls, is a single alert record.
@@ -247,6 +248,7 @@ func (t *tracked) Read(p []byte) (int, error) {
 	if err != nil {
 		t.note(err)
 		t.noteEnd(nil)
+		err = t.asClosed(err)
 	}
 	return n, err
 }
