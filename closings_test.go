@@ -74,11 +74,15 @@ func (v *visit) halfClose() {
 // execute reads a request and executes it.
 func (v *visit) execute() {
 	req, err := http.ReadRequest(v.br)
+	if err == nil {
+		_, err = io.Copy(io.Discard, req.Body)
+	}
 	if err != nil {
-		v.at.Errorf("the server got no request: %v", err)
+		if !v.at.lenient {
+			v.at.Errorf("the server got no request: %v", err)
+		}
 		return
 	}
-	io.Copy(io.Discard, req.Body)
 	v.at.executed(req.Header.Get("X-Fault-Key"))
 }
 
@@ -86,13 +90,15 @@ func (v *visit) execute() {
 func (v *visit) arrives() {
 	ticker := time.NewTicker(200 * time.Microsecond)
 	defer ticker.Stop()
-	for range 50_000 {
+	for until := time.Now().Add(2 * v.at.patience); time.Now().Before(until); {
 		if n, pending, ok := tcpinfo.Peek(v.sock); n > 0 || pending != nil || !ok {
 			return
 		}
 		<-ticker.C
 	}
-	v.at.Errorf("nothing arrived")
+	if !v.at.lenient {
+		v.at.Errorf("nothing arrived")
+	}
 }
 
 // acknowledged waits until the client knows that what it sent has arrived.
@@ -158,7 +164,8 @@ var closings = []closing{
 // A closingServer answers the first request on each connection, and then does
 // what its closing says to the first connection. Later ones it serves well.
 type closingServer struct {
-	*testing.T
+	testing.TB
+	lenient  bool // it need not get a request to execute
 	ln       net.Listener
 	tls      *tls.Config // nil: none
 	patience time.Duration
@@ -242,6 +249,16 @@ type closingNet struct {
 	patience time.Duration
 }
 
+// testTLS returns the configurations of a server and a client that trusts it.
+var testTLS = sync.OnceValues(func() (server, client *tls.Config) {
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	defer s.Close()
+	client = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	client.ServerName = "example.com"
+	return &tls.Config{Certificates: s.TLS.Certificates}, client
+})
+
 // performed is what came of a request that met a closing.
 type performed struct {
 	attempts []Attempt
@@ -255,17 +272,12 @@ type performed struct {
 func (n closingNet) perform(t *testing.T, c closing, method string, pol Policy) performed {
 	ln, err := n.listen()
 	require.NoError(t, err)
-	s := &closingServer{T: t, ln: ln, patience: n.patience, ending: make(chan struct{}, 10), count: map[string]int{}}
+	s := &closingServer{TB: t, ln: ln, patience: n.patience, ending: make(chan struct{}, 10), count: map[string]int{}}
 	base := &http.Transport{DialContext: n.dial}
 	scheme := "http"
 	if n.tls {
 		scheme = "https"
-		cert := httptest.NewUnstartedServer(nil)
-		cert.StartTLS()
-		s.tls = &tls.Config{Certificates: cert.TLS.Certificates}
-		base.TLSClientConfig = cert.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-		base.TLSClientConfig.ServerName = "example.com"
-		cert.Close()
+		s.tls, base.TLSClientConfig = testTLS()
 	}
 	s.wg.Go(func() { s.serve(c) })
 	tr, err := New(Config{Base: base, Policies: Policies{Default: pol}})
