@@ -31,6 +31,7 @@ type world struct {
 	open   atomic.Int64 // sockets that the Transport holds
 	most   atomic.Int64 // the highest that open ever was
 	refuse atomic.Int64 // so many dials are refused
+	books  bool
 }
 
 var errRefused = errors.New("refused by the test")
@@ -42,6 +43,7 @@ type worldConfig struct {
 	server  faultserver.Config
 	client  Config
 	gated   bool // the handler is the world's gate
+	books   bool // idlewise can see what the network's kernels know
 	base    func(*http.Transport)
 }
 
@@ -67,7 +69,7 @@ func (g *gate) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func inWorld(t *testing.T, cfg worldConfig, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, net: memnet.New(memnet.Options{Latency: cfg.latency})}
+		w := &world{T: t, net: memnet.New(memnet.Options{Latency: cfg.latency}), books: cfg.books}
 		listener, err := w.net.Listen(worldAddr)
 		require.NoError(t, err)
 		cfg.server.Listener = listener
@@ -125,8 +127,20 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 		w.open.Add(-1)
 		return nil, err
 	}
-	return &countedConn{Conn: c, open: &w.open}, nil
+	counted := &countedConn{Conn: c, open: &w.open}
+	if w.books {
+		return &accountedConn{c.(*memnet.Conn), counted}, nil
+	}
+	return counted, nil
 }
+
+// An accountedConn is a countedConn that can be asked for its books.
+type accountedConn struct {
+	*memnet.Conn
+	counted *countedConn
+}
+
+func (c *accountedConn) Close() error { return c.counted.Close() }
 
 // A countedConn counts itself out when it is closed.
 type countedConn struct {

@@ -20,11 +20,15 @@ func Hold(extra time.Duration) Verdict { return Verdict(max(extra, 0)) }
 // the filters before. The first verdict that is not [Pass] counts; without
 // filters all pass.
 //
-// A filter is called from the relay's goroutines, by one at a time, and never
-// again once Filter has replaced it: what it keeps needs no lock if the test
-// reads it after that. It may call [Lab.Cut], [Lab.Mend] and [Lab.SetDelay],
-// which then apply to the packet at hand, but not Filter.
-// It sees packets that will be lost to a cut, too.
+// A filter is called from the relay's goroutines, by one at a time. Once Filter
+// has returned, those before are done and what they judged is on its way: what
+// they kept needs no lock any more.
+//
+// A filter may call [Lab.Cut], [Lab.Mend] and [Lab.SetDelay], which then apply to
+// the packet at hand, but not Filter. The same goes for a test that a filter
+// sends a signal to: the packet may not be on its way yet. It is once the test
+// has called Filter, or when [Lab.Counters] has it. Filters see packets that
+// will be lost to a cut, too.
 func (l *Lab) Filter(filters ...func(Packet) Verdict) {
 	l.judging.Lock()
 	defer l.judging.Unlock()

@@ -24,7 +24,7 @@ type link struct {
 	cable    cable
 	queue    queue
 	order    uint64  // of the packet that entered last
-	last     instant // when the last one in order is due; the next is not before it
+	last     instant // when the last one under way in order is due; the next is not before it
 	counters Counters
 }
 
@@ -145,7 +145,7 @@ func (k *link) cut() {
 		k.counters.Cut++
 		k.lab.trace.add(at, f.packet, lostToCut)
 	}
-	k.queue = nil
+	k.queue, k.last = nil, 0
 }
 
 func (k *link) release() {
