@@ -62,10 +62,16 @@ func TestNoPOSTIsExecutedTwiceInVirtualTime(t *testing.T) {
 				patience: 10 * time.Second,
 			}.storming(t, 20, 2, seed)
 			require.Zero(t, out.twice, "seed %d, %+v: %v", seed, opts, out)
+			if opts.Loss == 0 {
+				for _, took := range out.verdicts {
+					require.LessOrEqual(t, took, 2*(2*latency+opts.Jitter)+50*time.Millisecond, "seed %d, %+v", seed, opts)
+				}
+			}
 			total.posts += out.posts
 			total.failed += out.failed
 			total.crossed += out.crossed
 			total.proven += out.proven
+			total.verdicts = append(total.verdicts, out.verdicts...)
 			for e, n := range out.evidence {
 				total.evidence[e] += n
 			}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,7 @@ func (s *ruthlessServer) visit(sock socket, rng *rand.Rand) {
 		}
 	}
 	if n, pending, _ := tcpinfo.Peek(sock); c.says == closings[0].says && n == 0 && pending == nil && v.br.Buffered() == 0 {
-		s.fins.Store(sock.RemoteAddr().String(), true)
+		s.fins.Store(sock.RemoteAddr().String(), time.Now())
 	}
 	sock.SetReadDeadline(time.Now().Add(2 * s.patience)) // the request may never come
 	c.end(v)
@@ -79,11 +80,20 @@ type soundness struct {
 	posts, failed, twice int
 	crossed, proven      int // met a FIN that was under way; and of these, resent and answered
 	evidence             map[Evidence]int
+	verdicts             []time.Duration // from the server's FIN to the attempt's end
 }
 
 func (s soundness) String() string {
-	return fmt.Sprintf("%d POSTs, %d failed, %d executed twice; %d crossed a FIN, %d of them resent; attempts by evidence %v",
-		s.posts, s.failed, s.twice, s.crossed, s.proven, s.evidence)
+	return fmt.Sprintf("%d POSTs, %d failed, %d executed twice; %d crossed a FIN, %d of them resent, p99 of the time from FIN to verdict %v; attempts by evidence %v",
+		s.posts, s.failed, s.twice, s.crossed, s.proven, s.p99().Round(100*time.Microsecond), s.evidence)
+}
+
+func (s soundness) p99() time.Duration {
+	if len(s.verdicts) == 0 {
+		return 0
+	}
+	slices.Sort(s.verdicts)
+	return s.verdicts[len(s.verdicts)*99/100]
 }
 
 // storm sends posts to a ruthless server, by several callers.
@@ -119,9 +129,10 @@ func (n closingNet) storm(t testing.TB, posts, callers int, seed uint64, rt func
 					mu.Lock()
 					defer mu.Unlock()
 					out.evidence[a.Evidence]++
-					_, fin := s.fins.Load(a.Local.String())
+					at, fin := s.fins.Load(a.Local.String())
 					if fin && a.Reused && (a.Evidence == Unknown || a.Evidence == Undelivered) {
 						out.crossed++
+						out.verdicts = append(out.verdicts, time.Since(at.(time.Time)))
 						if a.Resent {
 							out.proven++
 						}
