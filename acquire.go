@@ -197,6 +197,9 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 	for _, d := range p.dials {
 		if d.owner == w {
 			p.abandonLocked(d) // it may never end; nobody is to count on it
+			if d.held {
+				d.cancel()
+			}
 		}
 	}
 	p.dialWantedLocked()

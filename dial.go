@@ -15,12 +15,14 @@ import (
 // caller that caused it: the connection serves whoever comes next.
 type dial struct {
 	owner   *waiter // whose ctx values it carries; nil: none
-	started time.Time
+	started time.Time // changed under pool.mu while it is held
 	cancel  context.CancelFunc
 
 	// Guarded by pool.mu: its owner gave up, or CloseIdleConnections canceled
 	// it. What it brings is used, but no caller relies on it.
 	abandoned bool
+
+	held bool // guarded by pool.mu: it has not begun, see pace
 }
 
 // dialWantedLocked starts the dials that the waiting callers need and the
@@ -94,7 +96,14 @@ func (p *pool) startDialLocked(owner *waiter, values context.Context) {
 }
 
 func (p *pool) dial(ctx context.Context, d *dial) {
-	c, err := p.connect(ctx, d)
+	var c *conn
+	err := p.pace(ctx, d)
+	if err != nil {
+		p.releaseSlot()
+	} else {
+		c, err = p.connect(ctx, d)
+	}
+	ended := err != nil && ctx.Err() != nil // by us
 	if err != nil {
 		// Not otherwise: a dialer may tie its connection's life to the
 		// context, and net/http never cancels that of a dial that succeeded.
@@ -116,6 +125,9 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	}
 	if d.owner != nil {
 		d.owner.dialing = false
+	}
+	if !ended {
+		p.pacing.dialedLocked(d, err != nil)
 	}
 	if err != nil {
 		p.counts.dialErrors++
@@ -171,6 +183,13 @@ func (p *pool) failLocked(d *dial, err error) {
 	for w := p.waiters.pop(d.started); w != nil; w = p.waiters.pop(d.started) {
 		w.deliver(nil, err)
 	}
+}
+
+// releaseSlot is for a dial that did not begin.
+func (p *pool) releaseSlot() {
+	p.mu.Lock()
+	p.open--
+	p.mu.Unlock()
 }
 
 // slotFreed is called when a socket was closed.

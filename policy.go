@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -132,6 +133,19 @@ type Policy struct {
 	// Default: 100, or the Base's MaxIdleConnsPerHost where that is larger.
 	MaxIdleConns int
 
+	// DialRate is how many connections are dialed a second, and DialBurst how
+	// many of them at once. Dials beyond that wait for their turn and a random
+	// part of the next one's, until the callers' contexts end. It is for
+	// servers that a thousand clients must not find at the same moment.
+	//
+	// Whatever the rate, from the second failure in a row on each further dial
+	// waits for a random time of up to 50 ms, 100 ms, 200 ms and so on, at
+	// most 1 s, until one succeeds.
+	//
+	// Default: off; a DialBurst of DialRate, rounded up.
+	DialRate  float64
+	DialBurst int
+
 	// MinIdleConns is how many idle connections are kept ready while the
 	// upstream is in use, that is until MaxIdleTime (or 90 s, where that is
 	// off) after its last request.
@@ -167,6 +181,8 @@ var defaultPolicy = Policy{
 	MaxConns:           -1,
 	MaxIdleConns:       defaultMaxIdleConns,
 	MinIdleConns:       -1,
+	DialRate:           -1,
+	DialBurst:          -1,
 	Probe:              ProbePolicy{Every: -1},
 }
 
@@ -186,6 +202,8 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.MaxConns, parent.MaxConns)
 	fill(&p.MaxIdleConns, parent.MaxIdleConns)
 	fill(&p.MinIdleConns, parent.MinIdleConns)
+	fill(&p.DialRate, parent.DialRate)
+	fill(&p.DialBurst, parent.DialBurst)
 	p.Probe = p.Probe.inherit(parent.Probe)
 	return p
 }
@@ -237,6 +255,9 @@ func (p *Policy) mistakesAlone(path string) []error {
 			errs = append(errs, fmt.Errorf("%s.%s: %v is none of idlewise.Inherit, On and Off; use one of them", path, f.name, f.value))
 		}
 	}
+	if math.IsNaN(p.DialRate) || math.IsInf(p.DialRate, 0) {
+		errs = append(errs, fmt.Errorf("%s.DialRate: %v is no number of dials a second; use -1 for no limit", path, p.DialRate))
+	}
 	return append(errs, p.Probe.mistakesAlone(path)...)
 }
 
@@ -249,6 +270,9 @@ func (p *Policy) contradictions(path string) []error {
 	}
 	if p.MaxIdleConns > 0 && p.MinIdleConns > p.MaxIdleConns {
 		errs = append(errs, fmt.Errorf("%s.MinIdleConns: %d is more than MaxIdleConns allows, %d; lower MinIdleConns or raise MaxIdleConns", path, p.MinIdleConns, p.MaxIdleConns))
+	}
+	if p.DialBurst > 0 && p.DialRate <= 0 {
+		errs = append(errs, fmt.Errorf("%s.DialBurst: %d is set without a DialRate, which it belongs to; set DialRate, too", path, p.DialBurst))
 	}
 	if p.ServerKeepAlive > 0 && p.IdleMargin >= p.ServerKeepAlive {
 		errs = append(errs, fmt.Errorf("%s.IdleMargin: %v leaves nothing of ServerKeepAlive, %v, so that no connection would ever be reused; lower it, or set DisableKeepAlives on the Base if that is meant", path, p.IdleMargin, p.ServerKeepAlive))

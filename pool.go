@@ -53,6 +53,8 @@ type pool struct {
 	canary    *conn         // it left the pool, and its socket is open
 	announced time.Duration // by the server's last Keep-Alive header; for Explain
 
+	pacing dialPace // of dials
+
 	probe      *probing // nil: none was wanted yet
 	probeSlots int      // connections that a background probe may have open
 

@@ -11,6 +11,7 @@ type counts struct {
 	requests        uint64
 	opened          uint64
 	dialErrors      uint64
+	dialWaits       uint64
 	waits           uint64
 	closed          [closeReasons]uint64
 	evidence        [evidenceKinds]uint64
@@ -26,6 +27,7 @@ func (c *counts) add(o *counts) {
 	c.requests += o.requests
 	c.opened += o.opened
 	c.dialErrors += o.dialErrors
+	c.dialWaits += o.dialWaits
 	c.waits += o.waits
 	for i := range c.closed {
 		c.closed[i] += o.closed[i]
@@ -49,6 +51,7 @@ type Counters struct {
 	Requests   uint64 `json:"requests"`    // attempts that got a connection
 	Opened     uint64 `json:"opened"`      // connections
 	DialErrors uint64 `json:"dial_errors"` // dials that failed
+	DialWaits  uint64 `json:"dial_waits"`  // dials that were held back: by DialRate, or because others had failed
 	Waits      uint64 `json:"waits"`       // requests that found no free connection
 
 	// Closed counts connections that left the pool, by reason.
@@ -77,7 +80,7 @@ type Counters struct {
 
 func (c *counts) export() Counters {
 	out := Counters{
-		Requests: c.requests, Opened: c.opened, DialErrors: c.dialErrors, Waits: c.waits,
+		Requests: c.requests, Opened: c.opened, DialErrors: c.dialErrors, DialWaits: c.dialWaits, Waits: c.waits,
 		Closed: make(map[CloseReason]uint64), Failed: make(map[Evidence]uint64), Resent: make(map[Evidence]uint64),
 		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
 		Probes: c.probes, ProbesFailed: c.probesFailed,

@@ -1,0 +1,183 @@
+package idlewise
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+// A dialLog remembers when dials began.
+type dialLog struct {
+	mu    sync.Mutex
+	times []time.Duration
+	began time.Time
+}
+
+func (l *dialLog) on(b *http.Transport) {
+	l.began = time.Now()
+	dial := b.DialContext
+	b.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		l.mu.Lock()
+		l.times = append(l.times, time.Since(l.began))
+		l.mu.Unlock()
+		return dial(ctx, network, addr)
+	}
+}
+
+// most is the highest number of dials in any second.
+func (l *dialLog) most() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.Sort(l.times)
+	most := 0
+	for i := range l.times {
+		n := 0
+		for _, at := range l.times[i:] {
+			if at < l.times[i]+time.Second {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+func TestASingleFailedDialSlowsNothingDown(t *testing.T) {
+	inWorld(t, worldConfig{latency: time.Millisecond}, func(t *testing.T, w *world) {
+		w.refuse.Store(1)
+		began := time.Now()
+		_, err := w.do(t.Context(), "GET", "/", "")
+		require.ErrorIs(t, err, errRefused)
+		w.mustDo("GET", "/", "")
+		require.Equal(t, 4*time.Millisecond, time.Since(began), "the handshake and the answer")
+		require.Zero(t, w.only().DialWaits)
+	})
+}
+
+func TestDialsWaitFromTheSecondFailureOnUntilOneSucceeds(t *testing.T) {
+	slowly := func(b *http.Transport) {
+		dial := b.DialContext
+		b.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			time.Sleep(time.Microsecond)
+			return dial(ctx, network, addr)
+		}
+	}
+	inWorld(t, worldConfig{base: slowly}, func(t *testing.T, w *world) {
+		const failures = 100
+		w.refuse.Store(failures)
+		var waits []time.Duration
+		for range failures {
+			time.Sleep(time.Microsecond) // one dial after the other
+			began := time.Now()
+			_, err := w.do(t.Context(), "GET", "/", "")
+			require.ErrorIs(t, err, errRefused)
+			waits = append(waits, time.Since(began)-time.Microsecond)
+		}
+		require.Zero(t, waits[0])
+		require.Zero(t, waits[1])
+		for i, wait := range waits[2:] {
+			require.Less(t, wait, min(maxDialBackoff, dialBackoff<<min(i, 10)), "dial %d", i+3)
+		}
+		require.Greater(t, slices.Max(waits[10:]), maxDialBackoff/2, "full jitter")
+		require.Less(t, slices.Min(waits[10:]), maxDialBackoff/2)
+		w.mustDo("GET", "/", "")
+		w.tr.CloseIdleConnections()
+		began := time.Now()
+		w.mustDo("GET", "/", "")
+		require.Equal(t, time.Microsecond, time.Since(began), "it is well again")
+		require.EqualValues(t, failures-2+1, w.only().DialWaits)
+	})
+}
+
+func TestDialsThatFailTogetherCountAsOneFailure(t *testing.T) {
+	inWorld(t, worldConfig{}, func(t *testing.T, w *world) {
+		w.refuse.Store(50)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { w.do(t.Context(), "GET", "/", "") })
+		}
+		wg.Wait()
+		began := time.Now()
+		w.mustDo("GET", "/", "")
+		require.Zero(t, time.Since(began))
+	})
+}
+
+func TestAWaitForADialEndsWithTheContext(t *testing.T) {
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{DialRate: 0.001}}}}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(time.Millisecond)
+		ctx, cancel := context.WithTimeout(WithFreshConn(t.Context()), time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err := w.do(ctx, "GET", "/", "")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(began))
+		synctest.Wait()
+		require.Zero(t, w.only().Dialing, "what nobody waits for is not dialed")
+		require.Equal(t, 1, w.only().Open)
+	})
+}
+
+func TestAThousandCallersWhoseServerComesBackDialAsPermitted(t *testing.T) {
+	const callers, perSecond = 1000, 100
+	var log dialLog
+	inWorld(t, worldConfig{
+		latency: time.Millisecond,
+		client:  Config{MaxIdleConns: -1, Policies: Policies{Default: Policy{DialRate: perSecond, DialBurst: 10, MaxIdleConns: -1}}},
+		server:  faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.Delay, After: 20 * time.Second}}},
+		base:    log.on,
+	}, func(t *testing.T, w *world) {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var waits []time.Duration
+		for range callers {
+			wg.Go(func() {
+				began := time.Now()
+				_, err := w.do(t.Context(), "POST", "/", "body")
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				waits = append(waits, time.Since(began)-20*time.Second)
+			})
+		}
+		wg.Wait()
+		require.Len(t, waits, callers)
+		require.Len(t, log.times, callers)
+		// A turn may be taken late by as much as the next one's.
+		require.LessOrEqual(t, log.most(), perSecond+10+1)
+		slices.Sort(waits)
+		t.Logf("p99 of the wait %v, at most %d dials a second", waits[callers*99/100], log.most())
+		require.Less(t, waits[callers-1], 12*time.Second)
+	})
+}
+
+func TestDialRatesThatMeanNothingAreRefused(t *testing.T) {
+	for want, p := range map[string]Policy{
+		"Default.DialRate: NaN is no number of dials a second":  {DialRate: math.NaN()},
+		"Default.DialRate: +Inf is no number of dials a second": {DialRate: math.Inf(1)},
+		"Default.DialBurst: 5 is set without a DialRate":        {DialBurst: 5},
+		"Default.DialBurst: 5 is set without a DialRate, which": {DialBurst: 5, DialRate: -1},
+	} {
+		_, err := New(Config{Policies: Policies{Default: p}})
+		require.ErrorContains(t, err, want)
+	}
+	p := Policy{DialRate: 2.5}
+	require.Equal(t, 3, p.dialBurst())
+	p = Policy{DialRate: math.MaxFloat64}
+	require.Equal(t, math.MaxInt32, p.dialBurst())
+	require.NotEmpty(t, fmt.Sprint(p))
+}
