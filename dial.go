@@ -14,7 +14,7 @@ import (
 // own and ends with the dialer's and the handshake's timeouts, not with the
 // caller that caused it: the connection serves whoever comes next.
 type dial struct {
-	owner   *waiter // whose ctx values it carries; nil: none
+	owner   *waiter   // whose ctx values it carries; nil: none
 	started time.Time // changed under pool.mu while it is held
 	cancel  context.CancelFunc
 

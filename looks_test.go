@@ -78,7 +78,7 @@ func TestARequestWithNothingWrongTakesNoSystemCallMore(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		t.Run(method, func(t *testing.T) {
 			inWorld(t, network, func(t *testing.T, w *world) {
-				defer w.open.Store(0) // nobody counts these connections out
+				defer w.open.Store(0)    // nobody counts these connections out
 				w.mustDo("GET", "/", "") // on a new connection
 				for _, step := range []struct {
 					idle         time.Duration

@@ -106,6 +106,15 @@ type Policy struct {
 	// Default: 1 s.
 	LivenessCheckAfter time.Duration
 
+	// BodyIdleTimeout is how long a Read of a response's body may wait for the
+	// next byte. Then it fails with an error whose Timeout method returns
+	// true, and the connection is closed. The time runs only while a Read
+	// waits, and not on connections that a 101 response handed to the program.
+	// (For the response's header there is the Base's ResponseHeaderTimeout.)
+	//
+	// Default: off.
+	BodyIdleTimeout time.Duration
+
 	// MaxConnAge is the longest a connection is used for new requests,
 	// counted from its dial and varied by ±10 % per connection so that
 	// connections opened together do not end together. It makes clients
@@ -176,6 +185,7 @@ var defaultPolicy = Policy{
 	Evidence:           On,
 	ElicitHint:         Off,
 	LivenessCheckAfter: defaultLivenessAge,
+	BodyIdleTimeout:    -1,
 	MaxConnAge:         defaultMaxConnAge,
 	MaxRequestsPerConn: -1,
 	MaxConns:           -1,
@@ -197,6 +207,7 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.Evidence, parent.Evidence)
 	fill(&p.ElicitHint, parent.ElicitHint)
 	fill(&p.LivenessCheckAfter, parent.LivenessCheckAfter)
+	fill(&p.BodyIdleTimeout, parent.BodyIdleTimeout)
 	fill(&p.MaxConnAge, parent.MaxConnAge)
 	fill(&p.MaxRequestsPerConn, parent.MaxRequestsPerConn)
 	fill(&p.MaxConns, parent.MaxConns)
@@ -225,6 +236,7 @@ func (p *Policy) durationFields() []durationField {
 		{"MaxIdleTime", p.MaxIdleTime},
 		{"IdleMargin", p.IdleMargin},
 		{"LivenessCheckAfter", p.LivenessCheckAfter},
+		{"BodyIdleTimeout", p.BodyIdleTimeout},
 		{"MaxConnAge", p.MaxConnAge},
 		{"Probe.Every", p.Probe.Every},
 		{"Probe.Timeout", p.Probe.Timeout},

@@ -48,9 +48,17 @@ type call struct {
 	unknown int       // resends whose evidence was unknown
 }
 
-// roundTrip sends req, and sends it again when its connection turns out to
-// have been closed and that is safe.
+// roundTrip sends a request as the policy says.
 func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
+	if limit := u.policy().BodyIdleTimeout; limit > 0 {
+		return u.roundTripWatched(req, limit)
+	}
+	return u.send(req)
+}
+
+// send sends req, and sends it again when its connection turns out to have been
+// closed and that is safe.
+func (u *upstream) send(req *http.Request) (*http.Response, error) {
 	if u.t.ending.Load() {
 		closeBody(req)
 		return nil, ErrClosed

@@ -317,6 +317,23 @@ func (t *tracked) Close() error {
 	return err
 }
 
+// goodbyeWait is how long crypto/tls may take to write its goodbye.
+const goodbyeWait = 20 * time.Millisecond
+
+// SetWriteDeadline is called by crypto/tls alone on HTTP/1 connections: when it
+// closes, it gives its goodbye 5 s. If the peer has vanished and the kernel's
+// buffer is full, that is how long a Close takes, which net/http calls under a
+// lock that canceled requests wait for. What the kernel cannot take at once is
+// not worth that.
+func (t *tracked) SetWriteDeadline(at time.Time) error {
+	if stage(t.stage.Load()) != stageSetup && !t.plain {
+		if soon := time.Now().Add(goodbyeWait); at.After(soon) {
+			at = soon
+		}
+	}
+	return t.Conn.SetWriteDeadline(at)
+}
+
 func (t *tracked) closeSocket() error {
 	err := t.Conn.Close()
 	if t.onClose != nil {
