@@ -38,7 +38,6 @@ type conn struct {
 	h2     bool
 	rtt    time.Duration // 0 if unknown
 	born   time.Time     // when its dial began
-	maxAge time.Duration // 0 if there is none
 
 	// round counts uses in its upper bits; the lower two are the phase.
 	// Written under pool.mu, except for the step from busy to returned, which
@@ -73,6 +72,7 @@ type conn struct {
 	took         time.Duration // the last request, to the end of its response
 	readLate     bool          // the last response was read slowly
 	limit        idleLimit     // how old it may get while idle
+	maxAge       time.Duration // since born; 0 if there is none
 	due          time.Time     // when the sweep retires it; zero: never
 	uses         int           // requests
 	picks        uint64        // times it was chosen, to see that it was meanwhile

@@ -100,8 +100,9 @@ func (t *Transport) upstreamToExplain(rawURL string) (*upstream, error) {
 }
 
 func (u *upstream) explain(now time.Time) Explanation {
-	pol := u.policy()
-	e := Explanation{Upstream: u.name, Pattern: u.pattern, Policy: *pol}
+	r := u.ruling.Load()
+	pol := &r.policy
+	e := Explanation{Upstream: u.name, Pattern: r.pattern, Policy: *pol}
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()

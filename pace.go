@@ -63,6 +63,17 @@ func (b *dialPace) limitLocked(pol *Policy) *rate.Limiter {
 	return b.limiter
 }
 
+// policyChangedLocked goes on at another rate.
+func (b *dialPace) policyChangedLocked(pol *Policy) {
+	switch {
+	case pol.DialRate <= 0:
+		b.limiter = nil
+	case b.limiter != nil:
+		b.limiter.SetLimit(rate.Limit(pol.DialRate))
+		b.limiter.SetBurst(pol.dialBurst())
+	}
+}
+
 // dialBurst is DialBurst with its default.
 func (p *Policy) dialBurst() int {
 	if p.DialBurst > 0 {

@@ -162,6 +162,9 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 			why = ClosedIdleDeadline
 		}
 	}
+	if why == reasonNone && over(p.open, pol.MaxConns) {
+		why = ClosedPoolFull // a policy that allowed more was replaced
+	}
 	if why != reasonNone {
 		p.removeLocked(c, why, doomed)
 		return

@@ -151,7 +151,7 @@ func (t *Transport) Stats() Stats {
 		p := &u.pool
 		p.mu.Lock()
 		us := UpstreamStats{
-			Name: u.name, Pattern: u.pattern,
+			Name: u.name, Pattern: u.ruling.Load().pattern,
 			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Probing: p.probeSlots, Waiting: p.waiters.n,
 			InFlight: int(u.inFlight.Load()),
 		}

@@ -80,11 +80,16 @@ type Transport struct {
 	validator    validator
 	keepAlive    http.RoundTripper // what Wrap was given
 	passthrough  http.RoundTripper // not nil: it gets every request
-	policies     *policyTable
+	policies     atomic.Pointer[policyTable]
+	defaults     Policy // what Policies.Default inherits
+	baseMaxConns int    // the Base's MaxConnsPerHost
 	maxUpstreams int
 	maxIdle      int64 // not positive: no limit
 	maxCanaries  int64
 	learned      map[string]UpstreamKnowledge // by an earlier process, by the upstream's name
+
+	policyMu sync.Mutex // held while policies are replaced
+	given    Policies   // guarded by it
 
 	registry   registry
 	idleConns  atomic.Int64
@@ -133,19 +138,16 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 	if cfg.MaxUpstreams < 0 {
 		errs = append(errs, fmt.Errorf("Config.MaxUpstreams: %d is negative; records must be bounded, give a number or 0 for %d", cfg.MaxUpstreams, defaultMaxUpstreams))
 	}
-	defaults := defaultPolicy
+	t.defaults = defaultPolicy
 	if from != nil {
-		defaults = respectBase(defaults, from)
-		if own := cfg.Policies.Default.MaxConns; own > 0 && from.MaxConnsPerHost > 0 && own != from.MaxConnsPerHost {
-			errs = append(errs, fmt.Errorf("Policies.Default.MaxConns: %d differs from the Base's MaxConnsPerHost, %d; set only one of them", own, from.MaxConnsPerHost))
-		}
+		t.defaults, t.baseMaxConns = respectBase(t.defaults, from), from.MaxConnsPerHost
 	}
 	if cfg.Learned != nil {
 		if err := cfg.Learned.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Config.Learned: %w; leave it nil to start without", err))
 		}
 	}
-	table, err := cfg.Policies.compile(defaults)
+	table, err := t.compile(cfg.Policies)
 	if err != nil {
 		errs = append(errs, err)
 	}
@@ -162,7 +164,8 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 			t.passthrough = outer
 		}
 	}
-	t.policies = table
+	t.given = cfg.Policies.clone()
+	t.policies.Store(table)
 	t.maxUpstreams = cfg.MaxUpstreams
 	fill(&t.maxUpstreams, defaultMaxUpstreams)
 	t.maxIdle = int64(cfg.MaxIdleConns)

@@ -21,15 +21,16 @@ type upstreamKey struct {
 // An upstream is the record of a server: its policy, its pool, its counts.
 type upstream struct {
 	// Assigned once.
-	t       *Transport
-	key     upstreamKey
-	name    string   // for people: scheme://host:port, and the proxy
-	addr    string   // what a connection is asked for
-	host    string   // as the first request named it, for the probe
-	dialTo  string   // where it is dialed to: addr, or the proxy's
-	proxy   *url.URL // or nil
-	pattern string   // of the policy in force
-	pol     Policy   // with everything filled in
+	t         *Transport
+	key       upstreamKey
+	name      string   // for people: scheme://host:port, and the proxy
+	addr      string   // what a connection is asked for
+	host      string   // as the first request named it, for the probe
+	dialTo    string   // where it is dialed to: addr, or the proxy's
+	proxy     *url.URL // or nil
+	policyFor hostPort // whose policy it has
+
+	ruling atomic.Pointer[ruling] // replaced by SetPolicies
 
 	pool pool
 
@@ -41,7 +42,8 @@ type upstream struct {
 	spellings int // in the registry; guarded by its lock
 }
 
-func (u *upstream) policy() *Policy { return &u.pol }
+// policy is the one in force. It is not changed but replaced.
+func (u *upstream) policy() *Policy { return &u.ruling.Load().policy }
 
 // A spelling is how a request names its upstream.
 type spelling struct {
@@ -89,6 +91,7 @@ func (t *Transport) upstreamFor(u, proxy *url.URL, onlyHTTP1 bool) *upstream {
 			r.dropUnusedLocked(t.maxUpstreams)
 		}
 		up = made
+		up.rule(t.policies.Load()) // SetPolicies may have come in between
 		r.upstreams[up.key] = up
 	}
 	if up.spellings < maxSpellings && r.spelled[s] == nil {
@@ -110,13 +113,13 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 b
 	}
 	up.dialTo = up.addr
 	up.name = target.scheme + "://" + target.addr()
-	policyFor := target
+	up.policyFor = target
 	if proxy != nil {
 		peer := hostOf(proxy)
 		up.dialTo = addrOf(proxy)
 		if target.scheme == "http" && (peer.scheme == "http" || peer.scheme == "https") {
 			up.key.addr = ""
-			policyFor = peer
+			up.policyFor = peer
 			up.name = "http://* via " + peer.scheme + "://" + peer.addr()
 		} else {
 			up.name += " via " + peer.scheme + "://" + peer.addr()
@@ -125,8 +128,8 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 b
 	if onlyHTTP1 {
 		up.name += " (HTTP/1 only)"
 	}
-	up.pol, up.pattern = t.policies.find(policyFor)
 	up.pool.u = up
+	up.rule(t.policies.Load())
 	up.pool.learned = t.learnedBefore(up)
 	return up
 }

@@ -1,0 +1,110 @@
+package idlewise
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// A ruling is the policy in force for an upstream.
+type ruling struct {
+	policy  Policy // with everything filled in
+	pattern string // that selected it; "" for the default
+}
+
+// Policies returns the policies in force, as they were given.
+func (t *Transport) Policies() Policies {
+	if t.ready() != nil {
+		return Policies{}
+	}
+	t.policyMu.Lock()
+	defer t.policyMu.Unlock()
+	return t.given.clone()
+}
+
+func (p Policies) clone() Policies {
+	p.Upstreams = maps.Clone(p.Upstreams)
+	return p
+}
+
+// SetPolicies replaces all policies while requests are under way. All mistakes
+// are reported, as by New, and then nothing changes.
+//
+// No request is lost. Limits apply from the next request on: idle connections
+// beyond them are closed, busy ones when their requests are through. A raised
+// MaxConns lets those in who wait. What was learned about servers, counted, and
+// remembered about failed dials stays; a DialRate goes on from where the old one
+// was. What is settled when a connection is dialed stays with the connection.
+//
+// It may be called at any time and by any number of callers; the last call
+// counts. It locks each upstream in turn for as long as it takes to look at its
+// idle connections.
+func (t *Transport) SetPolicies(p Policies) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
+	table, err := t.compile(p)
+	if err != nil {
+		return fmt.Errorf("idlewise: %w", err)
+	}
+	t.policyMu.Lock()
+	defer t.policyMu.Unlock()
+	t.given = p.clone()
+	t.policies.Store(table)
+	for _, u := range t.registry.all() {
+		u.rule(table)
+	}
+	return nil
+}
+
+// compile finds every mistake in p, also beside the Base's settings.
+func (t *Transport) compile(p Policies) (*policyTable, error) {
+	table, err := p.compile(t.defaults)
+	if own := p.Default.MaxConns; own > 0 && t.baseMaxConns > 0 && own != t.baseMaxConns {
+		err = errors.Join(fmt.Errorf("Policies.Default.MaxConns: %d differs from the Base's MaxConnsPerHost, %d; set only one of them", own, t.baseMaxConns), err)
+	}
+	return table, err
+}
+
+// rule puts the policy that table has for u in force.
+func (u *upstream) rule(table *policyTable) {
+	r := &ruling{}
+	r.policy, r.pattern = table.find(u.policyFor)
+	if old := u.ruling.Swap(r); old != nil && *old != *r {
+		u.pool.policyChanged(&old.policy, &r.policy)
+	}
+}
+
+// policyChanged makes the connections keep to a policy that has just come into
+// force.
+func (p *pool) policyChanged(old, pol *Policy) {
+	now := time.Now()
+	var doomed doomedList
+	p.mu.Lock()
+	if old.MaxConnAge != pol.MaxConnAge {
+		for c := p.first; c != nil; c = c.newer {
+			c.maxAge = jittered(pol.MaxConnAge)
+		}
+	}
+	for c := p.oldest; c != nil; c = c.prev {
+		c.limit = p.limitLocked(c)
+		p.dueLocked(c, now)
+	}
+	for over(p.nIdle, pol.MaxIdleConns) {
+		p.removeLocked(p.oldest, ClosedPoolFull, &doomed)
+	}
+	if pol.MaxConns > 0 {
+		for excess := p.open - pol.MaxConns; excess > 0 && p.oldest != nil; excess-- {
+			p.removeLocked(p.oldest, ClosedPoolFull, &doomed)
+		}
+	}
+	if pol.Canary == Off || pol.Learning == Off {
+		p.dropCanaryLocked(&doomed)
+	}
+	p.pacing.policyChangedLocked(pol)
+	p.dialWantedLocked()
+	p.replenishLocked(now, pol)
+	p.mu.Unlock()
+	doomed.shut()
+}
