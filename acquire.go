@@ -162,6 +162,7 @@ func (p *pool) makeRoomLocked(notBefore time.Time, doomed *doomedList) {
 // leaseLocked describes a connection just taken.
 func leaseLocked(c *conn, now time.Time) lease {
 	l := lease{c: c, at: now, reused: c.uses > 1, wasIdle: c.wasIdle}
+	c.pool.attendLocked(c, now)
 	if c.wasIdle {
 		c.idledFor = c.trustedAge(now)
 	} else if !c.h2 { // another stream's may still be to be learned from

@@ -47,6 +47,9 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 		held = c.tcp.keep()
 		defer held.release()
 	}
+	if c.tcp != nil {
+		c.tcp.bitByBit.Store(b.bitByBit())
+	}
 	sent := c.prepare(req, b, elicit)
 	resp, err := c.cc.RoundTrip(sent)
 	if err != nil {
@@ -138,6 +141,8 @@ func failedReason(kept bool, ev Evidence, tcp *tracked) CloseReason {
 	switch {
 	case tcp != nil && tcp.tainted.Load():
 		return ClosedUnexpectedData
+	case tcp != nil && tcp.vanished.Load():
+		return ClosedVanished
 	case kept && (ev == Unsent || ev == Unknown):
 		return ClosedStaleOnUse
 	}
@@ -147,8 +152,8 @@ func failedReason(kept bool, ev Evidence, tcp *tracked) CloseReason {
 // prove finds out whether a request of unknown delivery was not delivered, if
 // it makes a difference. The connection has left the pool.
 func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome) {
-	if out.evidence != Unknown || held.t == nil || !b.replayable(out.over) {
-		return
+	if out.evidence != Unknown || held.t == nil || !b.replayable(out.over) || l.c.tcp.vanished.Load() {
+		return // of a peer that has vanished nothing more will be heard
 	}
 	if l.kept() && !l.c.h2 {
 		// Not after the wait: others would meet those connections meanwhile.

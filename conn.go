@@ -74,6 +74,7 @@ type conn struct {
 	limit        idleLimit     // how old it may get while idle
 	maxAge       time.Duration // since born; 0 if there is none
 	due          time.Time     // when the sweep retires it; zero: never
+	silence      silence       // of its peer, while it is in use (HTTP/1)
 	uses         int           // requests
 	picks        uint64        // times it was chosen, to see that it was meanwhile
 	streams      int           // HTTP/2: chosen and not ended
@@ -128,6 +129,8 @@ func (c *conn) spentLocked(now time.Time, p *Policy) CloseReason {
 	switch {
 	case c.ending != reasonNone:
 		return c.ending
+	case c.silentEnd(now) != reasonNone:
+		return c.silentEnd(now)
 	case c.uses == 0:
 		// Whatever the limits, what was dialed for a request serves it.
 	case c.h2 && c.pool.u.t.base.http.DisableKeepAlives:
@@ -210,6 +213,9 @@ func (c *conn) settle() {
 func (c *conn) deathReason(wasIdle bool) CloseReason {
 	if c.ending != reasonNone {
 		return c.ending
+	}
+	if why := c.silentEnd(time.Now()); why != reasonNone {
+		return why
 	}
 	if !wasIdle {
 		if c.ctx != nil && c.ctx.Err() != nil {

@@ -117,6 +117,8 @@ func plainCause(err error) error {
 func isClosedConn(err error) bool {
 	var op *net.OpError
 	switch {
+	case isTimedOut(err): // though it calls itself a timeout
+		return true
 	case errors.Is(err, io.EOF), isReset(err), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), errors.Is(err, errUnsolicited), errors.Is(err, errLate):
 		return true
 	case errors.As(err, &op):

@@ -51,7 +51,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Timeout reports whether the cause was a timeout.
 func (e *Error) Timeout() bool {
 	t, ok := e.Err.(interface{ Timeout() bool })
-	return ok && t.Timeout()
+	return ok && t.Timeout() || isTimedOut(e.Err) // which net/http may have wrapped
 }
 
 // Temporary reports whether the cause calls itself temporary, as net.Error

@@ -96,7 +96,7 @@ func (c *conn) trustedAge(now time.Time) time.Duration {
 
 // closedLocked learns that the server closed c when it had been idle for age.
 func (p *pool) closedLocked(c *conn, age time.Duration, now time.Time) {
-	if age <= 0 || p.u.policy().Learning == Off {
+	if age <= 0 || p.u.policy().Learning == Off || c.silentEnd(now) != reasonNone {
 		return
 	}
 	if p.learned == nil {

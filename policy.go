@@ -106,6 +106,19 @@ type Policy struct {
 	// Default: 1 s.
 	LivenessCheckAfter time.Duration
 
+	// UnackedTimeout is how long a request may be in flight while its server
+	// acknowledges nothing at all, though something waits to be acknowledged:
+	// then the server, or the way to it, has vanished, and the request is sent
+	// again on another connection if it may be. Servers that think or read
+	// slowly acknowledge all the same. It must be longer than a round trip and
+	// the packets lost now and then; under a few seconds it costs healthy
+	// connections. It works for HTTP/1 over TCP on Linux; elsewhere TCPKeepAlive
+	// and the kernel's own patience, a quarter of an hour, are what there is.
+	// Off: never.
+	//
+	// Default: 20 s.
+	UnackedTimeout time.Duration
+
 	// BodyIdleTimeout is how long a Read of a response's body may wait for the
 	// next byte. Then it fails with an error whose Timeout method returns
 	// true, and the connection is closed. The time runs only while a Read
@@ -173,6 +186,7 @@ type Policy struct {
 const (
 	defaultMaxIdleTime  = 90 * time.Second
 	defaultLivenessAge  = time.Second
+	defaultUnacked      = 20 * time.Second
 	defaultMaxConnAge   = 10 * time.Minute
 	defaultMaxIdleConns = 100
 )
@@ -185,6 +199,7 @@ var defaultPolicy = Policy{
 	Evidence:           On,
 	ElicitHint:         Off,
 	LivenessCheckAfter: defaultLivenessAge,
+	UnackedTimeout:     defaultUnacked,
 	BodyIdleTimeout:    -1,
 	MaxConnAge:         defaultMaxConnAge,
 	MaxRequestsPerConn: -1,
@@ -207,6 +222,7 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.Evidence, parent.Evidence)
 	fill(&p.ElicitHint, parent.ElicitHint)
 	fill(&p.LivenessCheckAfter, parent.LivenessCheckAfter)
+	fill(&p.UnackedTimeout, parent.UnackedTimeout)
 	fill(&p.BodyIdleTimeout, parent.BodyIdleTimeout)
 	fill(&p.MaxConnAge, parent.MaxConnAge)
 	fill(&p.MaxRequestsPerConn, parent.MaxRequestsPerConn)
@@ -236,6 +252,7 @@ func (p *Policy) durationFields() []durationField {
 		{"MaxIdleTime", p.MaxIdleTime},
 		{"IdleMargin", p.IdleMargin},
 		{"LivenessCheckAfter", p.LivenessCheckAfter},
+		{"UnackedTimeout", p.UnackedTimeout},
 		{"BodyIdleTimeout", p.BodyIdleTimeout},
 		{"MaxConnAge", p.MaxConnAge},
 		{"Probe.Every", p.Probe.Every},

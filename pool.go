@@ -48,6 +48,7 @@ type pool struct {
 	timer   *time.Timer
 	timerAt time.Time // when it fires; zero: it is not running
 	lastUse time.Time
+	vigil   vigil // over the requests in flight
 
 	learned   *experience   // nil: nothing yet
 	canary    *conn         // it left the pool, and its socket is open
@@ -134,6 +135,7 @@ func (p *pool) useLocked(c *conn) {
 		c.streams++
 		c.entering++
 	} else {
+		c.silence = silence{deaf: c.silence.deaf} // until its caller has it
 		c.enter(phaseBusy)
 	}
 }
@@ -291,7 +293,9 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 		p.last = c.older
 	}
 	c.older, c.newer = nil, nil
-	p.nConns--
+	if p.nConns--; p.nConns == 0 {
+		p.endVigilLocked(false)
+	}
 	for i, other := range p.shared {
 		if other == c {
 			p.shared = append(p.shared[:i:i], p.shared[i+1:]...)
@@ -424,6 +428,9 @@ func (p *pool) closeIdle(why CloseReason) {
 	if p.timer != nil {
 		p.timer.Stop() // nothing is left that it was for; see forgetAttempts
 		p.timer, p.timerAt = nil, time.Time{}
+	}
+	if p.nConns == 0 {
+		p.endVigilLocked(true)
 	}
 	p.u.forgetAttempts()
 	p.endProbeLocked(errProbeClosed)

@@ -34,6 +34,9 @@ const (
 	// ClosedSibling: a request met a connection that the server had closed,
 	// and this one, to the same address, had to be expected to be closed too.
 	ClosedSibling
+	// ClosedVanished: its peer had acknowledged nothing for UnackedTimeout, or
+	// the kernel had given it up (ETIMEDOUT).
+	ClosedVanished
 	// ClosedUnexpectedData: bytes came that no request had asked for.
 	ClosedUnexpectedData
 	// ClosedBodyUnread: the program closed a response body before its end.
@@ -65,6 +68,7 @@ var closeReasonNames = [closeReasons]string{
 	ClosedLiveness:        "liveness",
 	ClosedStaleOnUse:      "stale_on_use",
 	ClosedSibling:         "sibling",
+	ClosedVanished:        "vanished",
 	ClosedUnexpectedData:  "unexpected_data",
 	ClosedBodyUnread:      "body_unread",
 	ClosedCanceled:        "canceled",

@@ -240,7 +240,7 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		switch {
 		case c.unknown >= maxUnknownResends:
 			return notJudged
-		case !l.kept() && !c.endingServer(l):
+		case !l.kept() && !isSilence(out.err) && !c.endingServer(l):
 			return notJudged
 		case !isIdempotent(c.req, c.opt):
 			return notIdempotent
@@ -319,6 +319,10 @@ func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
 		}
 	}
 	p.mu.Unlock()
+	if isSilence(out.err) {
+		p.evictUnheard(l.c, l.at)
+		return
+	}
 	if stale && l.wasIdle {
 		p.noteClosed(l.c, l.c.endedAt(now))
 	}

@@ -241,6 +241,9 @@ func (c *conn) sharedDeathReason() CloseReason {
 	if c.ending != reasonNone {
 		return c.ending
 	}
+	if why := c.silentEnd(time.Now()); why != reasonNone {
+		return why
+	}
 	switch {
 	case c.tcp == nil || c.tcp.ended() == endNone:
 		// net/http closed it after its last stream: only GOAWAY, or a

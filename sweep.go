@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Each pool has one timer. It runs only while a connection is idle that will
+// Each pool has one timer for this. It runs only while a connection is idle that will
 // have to be retired, and fires when the first of them is due, or earlier if
 // that one was used meanwhile.
 //

@@ -100,6 +100,7 @@ type tracked struct {
 	closedAt atomic.Pointer[time.Time] // when Close was first called
 
 	capture capture
+	signs   // of the peer's silence
 }
 
 // track wraps c. The result implements CloseWrite and CloseRead, which an
@@ -171,7 +172,7 @@ func (t *tracked) wrote(n int64, err error) error {
 	if err != nil {
 		t.note(err)
 		t.noteEnd(err)
-		err = t.asClosed(err)
+		err = t.silent("write", t.asClosed(err))
 	}
 	t.writes.Add(-1)
 	return err
@@ -248,7 +249,7 @@ func (t *tracked) Read(p []byte) (int, error) {
 	if err != nil {
 		t.note(err)
 		t.noteEnd(nil)
-		err = t.asClosed(err)
+		err = t.silent("read", t.asClosed(err))
 	}
 	return n, err
 }
