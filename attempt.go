@@ -152,8 +152,8 @@ func failedReason(kept bool, ev Evidence, tcp *tracked) CloseReason {
 // prove finds out whether a request of unknown delivery was not delivered, if
 // it makes a difference. The connection has left the pool.
 func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome) {
-	if out.evidence != Unknown || held.t == nil || !b.replayable(out.over) || l.c.tcp.vanished.Load() {
-		return // of a peer that has vanished nothing more will be heard
+	if out.evidence != Unknown || held.t == nil || !b.replayable(out.over) || isSilence(out.err) {
+		return // from a peer that has vanished there comes no RST
 	}
 	if l.kept() && !l.c.h2 {
 		// Not after the wait: others would meet those connections meanwhile.
