@@ -37,7 +37,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	fs.DurationVar(&opt.gap, "gap", 0, "with -url: the idle gap around which to send (default: the keep-alive that the server announces, else 5s)")
 	fs.DurationVar(&opt.keepAlive, "keep-alive", 0, "with -url: the server's keep-alive, for idlewise to know (default: what the server announces)")
 	fs.IntVar(&opt.callers, "callers", 0, "callers per transport (default 48; with -url 16)")
-	fs.IntVar(&opt.requests, "requests", 0, "requests per transport (default 2880; with -url 160)")
+	fs.IntVar(&opt.requests, "requests", 0, "requests per transport (default 1440; with -url 160)")
 	fs.DurationVar(&opt.duration, "duration", 0, "send nothing after this time (default 15s; with -url 2m)")
 	usage := func() {
 		fmt.Fprintf(stderr, "Usage: go run ./examples/quickstart [flags]\n\n")
@@ -58,7 +58,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		return opt, err
 	}
 
-	def := options{callers: 48, requests: 2880, duration: 15 * time.Second}
+	def := options{callers: 48, requests: 1440, duration: 15 * time.Second}
 	if opt.url != "" {
 		def = options{callers: 16, requests: 160, duration: 2 * time.Minute}
 	}

@@ -50,8 +50,8 @@ func TestIdlewiseHasNoErrorAndNoPOSTIsExecutedTwice(t *testing.T) {
 	if executed != 480 {
 		t.Errorf("the server executed %d requests of 480", executed)
 	}
-	if end.retired != 80*time.Millisecond {
-		t.Errorf("idlewise retires at %v, want 80ms", end.retired)
+	if end.retired != 200*time.Millisecond {
+		t.Errorf("idlewise retires at %v, want 200ms", end.retired)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestAnInterruptShowsWhatIsKnown(t *testing.T) {
 
 func TestNothingIsSentAfterTheDuration(t *testing.T) {
 	code, stdout, _ := quickstart(t, "-duration", "300ms")
-	if code != exitFine || !strings.Contains(stdout, "the time was up before all 2880 requests were sent") {
+	if code != exitFine || !strings.Contains(stdout, "the time was up before all 1440 requests were sent") {
 		t.Errorf("exit code %d:\n%s", code, stdout)
 	}
 }

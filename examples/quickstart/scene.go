@@ -13,10 +13,10 @@ import (
 	"github.com/idlewise/idlewise/faultserver"
 )
 
-// uvicorn closes a connection that was idle for 5 s. Fifty times as fast, a few
+// uvicorn closes a connection that was idle for 5 s. Twenty times as fast, a few
 // seconds show what takes minutes in life.
 const (
-	timeScale        = 50
+	timeScale        = 20
 	uvicornKeepAlive = 5 * time.Second
 	demoKeepAlive    = uvicornKeepAlive / timeScale
 )
