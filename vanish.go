@@ -151,6 +151,8 @@ func (p *pool) endVigilLocked(forget bool) {
 // nextLookLocked is when c is to be looked at; zero: never.
 func (c *conn) nextLookLocked(limit time.Duration) time.Time {
 	switch s := &c.silence; {
+	case limit <= 0: // now; it was not when the timer was started
+		return time.Time{}
 	case c.gone || c.idle || s.begun.IsZero() || s.deaf:
 		return time.Time{}
 	case s.next.IsZero():

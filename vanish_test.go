@@ -463,6 +463,28 @@ func TestNothingLooksForVanishedPeersWhileNoRequestIsInFlight(t *testing.T) {
 	})
 }
 
+func TestPatienceCanBeChangedWhileARequestWaits(t *testing.T) {
+	inBookedWorld(t, worldConfig{latency: time.Millisecond}, func(t *testing.T, w *world, asked *atomic.Int64) {
+		w.mustDo("GET", "/", "")
+		failed := make(chan time.Time, 1)
+		began := time.Now()
+		ctx := w.cutNewest(context.Background())
+		go func() {
+			_, err := w.do(ctx, "POST", "/", "x")
+			require.ErrorIs(t, err, syscall.ETIMEDOUT)
+			failed <- time.Now()
+		}()
+		time.Sleep(time.Second)
+		require.NoError(t, w.tr.SetPolicies(Policies{Default: Policy{UnackedTimeout: -1}}))
+		time.Sleep(time.Minute)
+		require.Zero(t, asked.Load())
+		require.False(t, w.vigilRuns())
+		require.NoError(t, w.tr.SetPolicies(Policies{Default: Policy{UnackedTimeout: 5 * time.Second}}))
+		w.mustDo("GET", "/", "") // starts the timer
+		require.LessOrEqual(t, (<-failed).Sub(began), time.Minute+10*time.Second)
+	})
+}
+
 // A staged connection answers for its kernel what the test wants.
 type staged struct {
 	booked
