@@ -240,7 +240,7 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		switch {
 		case c.unknown >= maxUnknownResends:
 			return notJudged
-		case !l.kept() && !isSilence(out.err) && !c.endingServer(l):
+		case !l.kept() && !c.pathBroke(out) && !c.endingServer(l):
 			return notJudged
 		case !isIdempotent(c.req, c.opt):
 			return notIdempotent
@@ -257,6 +257,15 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		return notReplayable
 	}
 	return ""
+}
+
+// pathBroke reports whether an attempt failed since nothing was heard of the
+// peer, so that it was not for the request even where the connection was new.
+//
+// A lost PING is net/http's own finding, and its error stays net/http's for those
+// whom a resend is not open to.
+func (c *call) pathBroke(out outcome) bool {
+	return isTimedOut(out.err) || isSilence(out.err) && isIdempotent(c.req, c.opt)
 }
 
 // endingServer reports whether the server seems to be going down: it has ended
