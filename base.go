@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A base is the http.Transport that connections are made with.
@@ -18,7 +19,7 @@ type base struct {
 	original http.RoundTripper
 
 	// http is a clone of it, changed where NewClientConn asks for it. Its
-	// own pool is never used.
+	// own pool is never used. HTTP/2 connections are made with copies of it.
 	http *http.Transport
 
 	// http1 is like http without HTTP/2.
@@ -26,6 +27,9 @@ type base struct {
 
 	proxy func(*http.Request) (*url.URL, error) // the program's, or nil
 	http2 bool                                  // HTTP/2 may be negotiated over TLS
+
+	pingsMu sync.Mutex // for dials; held while one copy is made
+	pings   map[pinging]*http.Transport
 }
 
 // newBase prepares a clone of t. The traps are those of http.ClientConn.
@@ -118,9 +122,12 @@ func (b *base) unencryptedHTTP2() bool {
 }
 
 // forUpstream returns the Transport that connections for k are made with.
-func (b *base) forUpstream(k upstreamKey) *http.Transport {
-	if k.onlyHTTP1 {
+func (b *base) forUpstream(k upstreamKey, p pinging) *http.Transport {
+	switch {
+	case k.onlyHTTP1:
 		return b.http1
+	case b.mayNegotiateHTTP2(k.scheme):
+		return b.withPings(p)
 	}
 	return b.http
 }
@@ -169,6 +176,7 @@ func trackDials(clone, t *http.Transport) {
 		wrapped, tr := track(c)
 		tr.onClose = rec.onClose
 		rec.raw, rec.tcp = c, tr
+		rec.keepAlive(c)
 		if rec.direct && rec.plain {
 			tr.setUp(true) // net/http reads as soon as it has the connection
 		}

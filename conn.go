@@ -27,17 +27,18 @@ const (
 // A conn is one pooled connection.
 type conn struct {
 	// Assigned before the connection is shared, never reassigned.
-	id     uint64
-	pool   *pool
-	cc     *http.ClientConn
-	tcp    *tracked // nil if the program's own DialTLSContext made it
-	raw    net.Conn // what the program's dialer, or net's, returned; nil if unknown
-	local  net.Addr
-	remote net.Addr
-	peer   string // remote as text
-	h2     bool
-	rtt    time.Duration // 0 if unknown
-	born   time.Time     // when its dial began
+	id        uint64
+	pool      *pool
+	cc        *http.ClientConn
+	tcp       *tracked // nil if the program's own DialTLSContext made it
+	raw       net.Conn // what the program's dialer, or net's, returned; nil if unknown
+	local     net.Addr
+	remote    net.Addr
+	peer      string // remote as text
+	h2        bool
+	rtt       time.Duration // 0 if unknown
+	lostAfter time.Duration // HTTP/2: see pinging; 0 if no PING is sent
+	born      time.Time     // when its dial began
 
 	// round counts uses in its upper bits; the lower two are the phase.
 	// Written under pool.mu, except for the step from busy to returned, which
@@ -129,8 +130,8 @@ func (c *conn) spentLocked(now time.Time, p *Policy) CloseReason {
 	switch {
 	case c.ending != reasonNone:
 		return c.ending
-	case c.silentEnd(now) != reasonNone:
-		return c.silentEnd(now)
+	case c.vanished():
+		return ClosedVanished
 	case c.uses == 0:
 		// Whatever the limits, what was dialed for a request serves it.
 	case c.h2 && c.pool.u.t.base.http.DisableKeepAlives:

@@ -204,14 +204,16 @@ func (p *pool) slotFreed() {
 // connect opens a connection: DNS, TCP, proxy and TLS. If it fails, its slot
 // is free when it returns.
 func (p *pool) connect(ctx context.Context, d *dial) (*conn, error) {
-	c := &conn{pool: p, born: d.started, maxAge: jittered(p.u.policy().MaxConnAge)}
+	pol := p.u.policy()
+	pings := pol.pinging()
+	c := &conn{pool: p, born: d.started, maxAge: jittered(pol.MaxConnAge), lostAfter: pings.lostAfter()}
 	b := p.u.t.base
-	rec := &dialRecord{proxy: p.u.proxy, onClose: c.socketClosed}
+	rec := &dialRecord{proxy: p.u.proxy, onClose: c.socketClosed, probes: pol.TCPKeepAlive}
 	rec.direct = rec.proxy == nil || rec.proxy.Scheme == "http"
 	rec.plain = p.u.key.scheme == "http" && !b.unencryptedHTTP2()
 	ctx = context.WithValue(ctx, dialRecordKey{}, rec)
 	ctx = httptrace.WithClientTrace(ctx, rec.trace())
-	cc, err := b.forUpstream(p.u.key).NewClientConn(ctx, p.u.key.scheme, p.u.addr)
+	cc, err := b.forUpstream(p.u.key, pings).NewClientConn(ctx, p.u.key.scheme, p.u.addr)
 	if err != nil {
 		if rec.tcp != nil {
 			rec.tcp.Close() // net/http may do so in the background only
@@ -249,8 +251,9 @@ type dialRecordKey struct{}
 type dialRecord struct {
 	proxy   *url.URL
 	onClose func() // for tcp
-	direct  bool   // nothing but a CONNECT comes before the TLS handshake or HTTP
-	plain   bool   // HTTP/1 without TLS
+	probes  net.KeepAliveConfig
+	direct  bool // nothing but a CONNECT comes before the TLS handshake or HTTP
+	plain   bool // HTTP/1 without TLS
 
 	raw net.Conn // what the dialer returned
 	tcp *tracked // raw, wrapped

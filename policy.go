@@ -3,6 +3,7 @@ package idlewise
 import (
 	"fmt"
 	"math"
+	"net"
 	"time"
 )
 
@@ -119,6 +120,36 @@ type Policy struct {
 	// Default: 20 s.
 	UnackedTimeout time.Duration
 
+	// TCPKeepAlive is how the kernel probes a connection on which nothing comes,
+	// idle or in use: after Idle and then every Interval, and it gives the peer
+	// up when Count probes were not answered. So a server that vanished while it
+	// thought about a request is noticed, and an idle connection whose peer has
+	// vanished goes before it is used. The kernel counts in seconds. It is set
+	// on what the Base's dialer returns, in place of the dialer's own settings,
+	// if that is exactly a *net.TCPConn.
+	//
+	// Parts left zero have their default; Enable must be true. A negative Idle
+	// leaves the dialer's settings alone.
+	//
+	// Default: after 15 s, every 5 s, 3 times.
+	TCPKeepAlive net.KeepAliveConfig
+
+	// PingAfter is for how long nothing may be received on an HTTP/2 connection,
+	// idle or in use, before its server is asked for a sign of life, by a PING.
+	// What waits for a connection that is lost so is sent again on another if it
+	// may be. Some servers, gRPC's among them, end connections that PING more
+	// often than they like. It holds for connections dialed from then on. Off:
+	// none is sent.
+	//
+	// Default: 30 s, or the Base's HTTP2.SendPingTimeout.
+	PingAfter time.Duration
+
+	// PingTimeout is how long the answer to a PING may take. Then the connection
+	// is closed.
+	//
+	// Default: 15 s, or the Base's HTTP2.PingTimeout.
+	PingTimeout time.Duration
+
 	// BodyIdleTimeout is how long a Read of a response's body may wait for the
 	// next byte. Then it fails with an error whose Timeout method returns
 	// true, and the connection is closed. The time runs only while a Read
@@ -187,6 +218,8 @@ const (
 	defaultMaxIdleTime  = 90 * time.Second
 	defaultLivenessAge  = time.Second
 	defaultUnacked      = 20 * time.Second
+	defaultPingAfter    = 30 * time.Second
+	defaultPingTimeout  = 15 * time.Second
 	defaultMaxConnAge   = 10 * time.Minute
 	defaultMaxIdleConns = 100
 )
@@ -200,6 +233,9 @@ var defaultPolicy = Policy{
 	ElicitHint:         Off,
 	LivenessCheckAfter: defaultLivenessAge,
 	UnackedTimeout:     defaultUnacked,
+	TCPKeepAlive:       defaultKeepAlive,
+	PingAfter:          defaultPingAfter,
+	PingTimeout:        defaultPingTimeout,
 	BodyIdleTimeout:    -1,
 	MaxConnAge:         defaultMaxConnAge,
 	MaxRequestsPerConn: -1,
@@ -223,6 +259,9 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.ElicitHint, parent.ElicitHint)
 	fill(&p.LivenessCheckAfter, parent.LivenessCheckAfter)
 	fill(&p.UnackedTimeout, parent.UnackedTimeout)
+	p.TCPKeepAlive = inheritKeepAlive(p.TCPKeepAlive, parent.TCPKeepAlive)
+	fill(&p.PingAfter, parent.PingAfter)
+	fill(&p.PingTimeout, parent.PingTimeout)
 	fill(&p.BodyIdleTimeout, parent.BodyIdleTimeout)
 	fill(&p.MaxConnAge, parent.MaxConnAge)
 	fill(&p.MaxRequestsPerConn, parent.MaxRequestsPerConn)
@@ -253,6 +292,10 @@ func (p *Policy) durationFields() []durationField {
 		{"IdleMargin", p.IdleMargin},
 		{"LivenessCheckAfter", p.LivenessCheckAfter},
 		{"UnackedTimeout", p.UnackedTimeout},
+		{"TCPKeepAlive.Idle", p.TCPKeepAlive.Idle},
+		{"TCPKeepAlive.Interval", p.TCPKeepAlive.Interval},
+		{"PingAfter", p.PingAfter},
+		{"PingTimeout", p.PingTimeout},
 		{"BodyIdleTimeout", p.BodyIdleTimeout},
 		{"MaxConnAge", p.MaxConnAge},
 		{"Probe.Every", p.Probe.Every},
@@ -287,6 +330,8 @@ func (p *Policy) mistakesAlone(path string) []error {
 	if math.IsNaN(p.DialRate) || math.IsInf(p.DialRate, 0) {
 		errs = append(errs, fmt.Errorf("%s.DialRate: %v is no number of dials a second; use -1 for no limit", path, p.DialRate))
 	}
+	errs = append(errs, keepAliveMistakes(p.TCPKeepAlive, path)...)
+	errs = append(errs, p.pingMistakes(path)...)
 	return append(errs, p.Probe.mistakesAlone(path)...)
 }
 

@@ -37,6 +37,8 @@ const (
 	// ClosedVanished: its peer had acknowledged nothing for UnackedTimeout, or
 	// the kernel had given it up (ETIMEDOUT).
 	ClosedVanished
+	// ClosedPingTimeout: the server did not answer an HTTP/2 PING.
+	ClosedPingTimeout
 	// ClosedUnexpectedData: bytes came that no request had asked for.
 	ClosedUnexpectedData
 	// ClosedBodyUnread: the program closed a response body before its end.
@@ -69,6 +71,7 @@ var closeReasonNames = [closeReasons]string{
 	ClosedStaleOnUse:      "stale_on_use",
 	ClosedSibling:         "sibling",
 	ClosedVanished:        "vanished",
+	ClosedPingTimeout:     "ping_timeout",
 	ClosedUnexpectedData:  "unexpected_data",
 	ClosedBodyUnread:      "body_unread",
 	ClosedCanceled:        "canceled",

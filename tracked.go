@@ -106,7 +106,7 @@ type tracked struct {
 // track wraps c. The result implements CloseWrite and CloseRead, which an
 // upgraded connection is asked for, only where c does.
 func track(c net.Conn) (net.Conn, *tracked) {
-	t := &tracked{Conn: c}
+	t := &tracked{Conn: c, signs: signs{made: time.Now()}}
 	_, t.isTCP = c.(tcpinfo.Accountant)
 	if tcp, ok := c.(*net.TCPConn); ok {
 		t.isTCP = true
@@ -264,6 +264,7 @@ func (t *tracked) asked(n int) bool {
 	}
 	switch {
 	case now == stageSetup:
+		t.hears()
 		return true
 	case now == stageBegun:
 		t.got.Add(int64(n))

@@ -32,7 +32,8 @@ type Config struct {
 	// Its limits are respected: MaxConnsPerHost is Policies.Default.MaxConns
 	// where that is unset, MaxIdleConnsPerHost is MaxIdleConns where it is
 	// larger than the default, and IdleConnTimeout is MaxIdleTime where that
-	// is unset. DisableKeepAlives is honoured. Requests with a scheme other
+	// is unset, as are HTTP2's SendPingTimeout and PingTimeout PingAfter and
+	// PingTimeout. DisableKeepAlives is honoured. Requests with a scheme other
 	// than http and https go to Base itself.
 	Base *http.Transport
 
@@ -193,6 +194,14 @@ func respectBase(p Policy, b *http.Transport) Policy {
 	p.MaxIdleConns = max(p.MaxIdleConns, b.MaxIdleConnsPerHost)
 	if b.IdleConnTimeout > 0 {
 		p.MaxIdleTime = b.IdleConnTimeout
+	}
+	if b.HTTP2 != nil {
+		if b.HTTP2.SendPingTimeout > 0 {
+			p.PingAfter = b.HTTP2.SendPingTimeout
+		}
+		if b.HTTP2.PingTimeout > 0 {
+			p.PingTimeout = b.HTTP2.PingTimeout
+		}
 	}
 	return p
 }

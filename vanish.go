@@ -68,6 +68,10 @@ type signs struct {
 	// bitByBit: parts of the request that was armed may be written long after
 	// the first one.
 	bitByBit atomic.Bool
+
+	// HTTP/2: when something was read last, counted from made.
+	made  time.Time
+	heard atomic.Int64
 }
 
 // silent returns the error of an operation, or the one it would have had, had
@@ -92,12 +96,19 @@ func isSilence(err error) bool {
 	return isTimedOut(err) || err != nil && err.Error() == errTextConnectionLost
 }
 
-// silentEnd says whether the connection ended, or is about to, since nothing was
-// heard of its peer: ClosedVanished, ClosedPingTimeout or reasonNone. Nothing can
-// be learned from that about the server's idle timeout.
+// vanished reports whether the connection's peer was given up, by us or by the
+// kernel.
+func (c *conn) vanished() bool { return c.tcp != nil && c.tcp.vanished.Load() }
+
+// silentEnd says whether a connection that has ended did since nothing was heard
+// of its peer: ClosedVanished, ClosedPingTimeout or reasonNone. Nothing can be
+// learned from that about the server's idle timeout.
 func (c *conn) silentEnd(now time.Time) CloseReason {
-	if c.tcp != nil && c.tcp.vanished.Load() {
+	switch {
+	case c.vanished():
 		return ClosedVanished
+	case c.lostPing(now):
+		return ClosedPingTimeout
 	}
 	return reasonNone
 }

@@ -106,3 +106,86 @@ func TestTheKernelTellsOfAPeerThatOnlyReadsOrThinksSlowly(t *testing.T) {
 		require.Zero(t, tr.Stats().Total.Closed[ClosedVanished])
 	}
 }
+
+// keepAliveOf reads a socket's settings back.
+func keepAliveOf(t *testing.T, c net.Conn) net.KeepAliveConfig {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	require.NoError(t, err)
+	var got [4]int
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		for i, option := range [][2]int{{unix.SOL_SOCKET, unix.SO_KEEPALIVE}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT}} {
+			got[i], err = unix.GetsockoptInt(int(fd), option[0], option[1])
+			require.NoError(t, err)
+		}
+	}))
+	return net.KeepAliveConfig{Enable: got[0] != 0, Idle: time.Duration(got[1]) * time.Second, Interval: time.Duration(got[2]) * time.Second, Count: got[3]}
+}
+
+func TestTheKernelProbesConnectionsAsThePolicySays(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer s.Close()
+	dialers := net.KeepAliveConfig{Enable: true, Idle: 77 * time.Second, Interval: 7 * time.Second, Count: 8}
+	others := net.KeepAliveConfig{Enable: true, Idle: 9 * time.Second, Interval: 2 * time.Second, Count: 4}
+	for _, test := range []struct {
+		own, want net.KeepAliveConfig
+		wrapped   bool
+	}{
+		{want: defaultKeepAlive},
+		{own: others, want: others},
+		{own: net.KeepAliveConfig{Idle: -1}, want: dialers},
+		{own: net.KeepAliveConfig{Enable: true, Idle: -1}, want: dialers},
+		{want: dialers, wrapped: true}, // not the exact type: it may know better
+	} {
+		var dialed net.Conn
+		base := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{KeepAliveConfig: dialers}).DialContext(ctx, network, addr)
+			dialed = c
+			if test.wrapped {
+				return struct{ net.Conn }{c}, err
+			}
+			return c, err
+		}}
+		tr, err := New(Config{Base: base, Policies: Policies{Default: Policy{TCPKeepAlive: test.own}}})
+		require.NoError(t, err)
+		read(t, tr, getting(s.URL))
+		require.Equal(t, test.want, keepAliveOf(t, dialed))
+		tr.Close()
+	}
+}
+
+// It had acknowledged the request, so that nothing waits for it but the caller.
+func TestAServerThatVanishesWhileItThinksIsFoundByKeepAlive(t *testing.T) {
+	arrived := make(chan struct{})
+	release := make(chan struct{})
+	first := true
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if first {
+			first = false
+			close(arrived)
+			<-release
+		}
+	}))
+	accepted := make(chan *net.TCPConn, 10)
+	s.Listener = deafening{s.Listener, accepted}
+	s.Start()
+	defer s.Close()
+	defer close(release)
+	tr, err := New(Config{Base: &http.Transport{}, Policies: Policies{Default: Policy{
+		TCPKeepAlive: net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 1},
+	}}})
+	require.NoError(t, err)
+	defer tr.Close()
+	done := make(chan error, 1)
+	go func() {
+		resp, err := tr.RoundTrip(getting(s.URL))
+		if err == nil {
+			resp.Body.Close()
+		}
+		done <- err
+	}()
+	<-arrived
+	deafen(t, <-accepted)
+	require.NoError(t, <-done)
+	require.EqualValues(t, 1, tr.Stats().Total.Closed[ClosedVanished])
+	require.EqualValues(t, 1, tr.Stats().Total.Resent[Unknown])
+}
