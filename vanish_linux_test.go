@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -157,10 +158,9 @@ func TestTheKernelProbesConnectionsAsThePolicySays(t *testing.T) {
 func TestAServerThatVanishesWhileItThinksIsFoundByKeepAlive(t *testing.T) {
 	arrived := make(chan struct{})
 	release := make(chan struct{})
-	first := true
+	var called atomic.Bool
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		if first {
-			first = false
+		if !called.Swap(true) {
 			close(arrived)
 			<-release
 		}
