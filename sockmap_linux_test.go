@@ -16,16 +16,14 @@ import (
 	"github.com/idlewise/idlewise/internal/tcpinfo"
 )
 
-// What bpf(2) takes, as far as it is needed here (include/uapi/linux/bpf.h).
+// What bpf(2) takes, as far as it is needed here (include/uapi/linux/bpf.h):
+// the kernel takes what is left out for zero.
 
 type bpfMapCreate struct{ kind, keySize, valueSize, maxEntries, flags uint32 }
 
 type bpfProgLoad struct {
-	kind, count       uint32
-	insns, license    uint64
-	logLevel, logSize uint32
-	logBuf            uint64
-	version, flags    uint32
+	kind, count    uint32
+	insns, license uint64
 }
 
 type bpfAttach struct{ target, prog, kind, flags uint32 }
@@ -33,7 +31,6 @@ type bpfAttach struct{ target, prog, kind, flags uint32 }
 type bpfMapUpdate struct {
 	fd, _      uint32
 	key, value uint64
-	flags      uint64
 }
 
 func bpf[T any](cmd uintptr, attr *T) (int, error) {
