@@ -242,6 +242,11 @@ func (c *conn) deathReason(wasIdle bool) CloseReason {
 // shut closes a connection that has left the pool. No lock is held.
 func (c *conn) shut() {
 	c.cc.Close()
+	if c.h2 {
+		// Trap: net/http does not stop the timer for the next PING when a
+		// connection ends. Nothing of the Transport is to hang on that.
+		c.cc.SetStateHook(nil)
+	}
 	if c.tcp == nil || c.handedOver {
 		c.freeSlot() // nothing else will tell when the socket is closed
 	}

@@ -338,8 +338,9 @@ func (t *tracked) SetWriteDeadline(at time.Time) error {
 
 func (t *tracked) closeSocket() error {
 	err := t.Conn.Close()
-	if t.onClose != nil {
-		t.onClose()
+	if f := t.onClose; f != nil {
+		t.onClose = nil // what net/http keeps of the connection is not to keep the pool
+		f()
 	}
 	return err
 }
