@@ -331,6 +331,15 @@ func (n closingNet) perform(t *testing.T, c closing, method string, pol Policy) 
 // of it is right.
 func (n closingNet) judge(t *testing.T, c closing) {
 	p := n.perform(t, c, "POST", Policy{})
+	// On a busy machine the server's packet can be here before the request is
+	// written, at short distances: then the two have not met, and it is not the
+	// case that is asked about.
+	for range 20 {
+		if len(p.attempts) == 0 || p.attempts[0].Reused && p.attempts[0].Evidence != Unsent {
+			break
+		}
+		p = n.perform(t, c, "POST", Policy{})
+	}
 	require.NotEmpty(t, p.attempts)
 	first := p.attempts[0]
 	t.Logf("%v; executed %d times, %v", first, p.executed, p.err)
