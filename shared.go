@@ -202,6 +202,9 @@ func (c *conn) reviewShared() {
 	// was closed before its first use.
 	dead := c.cc.Err() != nil
 	available, inFlight := c.netStreams()
+	if available == 0 && !dead {
+		dead = c.cc.Err() != nil // it may have died in between, which is no GOAWAY
+	}
 
 	now := time.Now()
 	var doomed doomedList
