@@ -23,6 +23,9 @@ type Learner struct {
 	clusters [maxClusters]cluster
 	n        int // clusters in use, sorted by lo
 
+	// How many closes agreed with no other, fading as closes come.
+	strays float64
+
 	// The last closes, wherever they belong, in milliseconds.
 	ages  [lastAges]uint32
 	nAges int // ever
@@ -79,23 +82,26 @@ const (
 	fade        = 0.62
 	fadeSeveral = 0.9
 
-	// Closes that agree closely confirm each other when there are two. Where
-	// they do not, chance must be ruled out by more.
-	confirmedWeight  = 1.4
-	standingWeight   = 0.9 // of one that was confirmed before
-	scatteredWeight  = 2.0
-	scatteredShare   = 0.55
-	scatteredMost    = 0.7
-	closelyShare     = 4000 // 0.025 %
-	widest           = 0.6  // a cluster's width, as a share of its lower edge
-	confirmedShare   = 0.25
-	provisionalShare = 0.5
-	negligible       = 0.05 // the weight at which a cluster is forgotten
-	recents          = 8
-	lastAges         = 16
-	toleranceShare   = 50 // 2 %
-	leastTolerance   = 50 * time.Millisecond
-	spreadSafety     = 3
+	// A cluster of which no more is known is provisional while as many
+	// connections ended in it as came through. The half of a scattered one that
+	// is known does not end all; three survivals in a row still end it.
+	provisionalShare     = 0.5
+	provisionalScattered = 0.3
+	negligible           = 0.05 // the weight at which a cluster is forgotten
+
+	recents        = 8
+	lastAges       = 64
+	toleranceShare = 50 // 2 %
+	leastTolerance = 50 * time.Millisecond
+	closelyShare   = 4000 // 0.025 %
+	widest         = 0.6  // a cluster's width, as a share of its lower edge
+
+	// How far outside of the closes that were seen the next may be, in mean
+	// distances between them: connections are retired so much before the lowest,
+	// and a close so near is one of them. The second is the more generous: a
+	// timeout that varies must not look like several.
+	edgeDistances  = 2
+	reachDistances = 3
 )
 
 // A cluster is an age, or a small range of ages, at which the server closes.
@@ -110,6 +116,9 @@ type cluster struct {
 type snapshot struct {
 	clusters [maxClusters]cluster
 	n        int
+	strays   float64
+	nAges    int
+	oldest   uint32 // of ages: the one whose place in ages is taken by the next
 }
 
 // Tolerance is by how much ages may differ that are taken for the same.
@@ -139,7 +148,7 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 	}
 	if l.at.IsZero() || now.Sub(l.at) > instant || now.Before(l.at) {
 		l.at, l.lo, l.hi, l.mass = now, age, age, false
-		l.before = snapshot{l.clusters, l.n}
+		l.before = snapshot{l.clusters, l.n, l.strays, l.nAges, l.ages[l.nAges%lastAges]}
 		l.total.Closes++
 		l.event(age)
 		l.review()
@@ -156,7 +165,7 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 		l.mass = true
 		l.total.Mass += 2
 		l.total.Closes--
-		l.clusters, l.n = l.before.clusters, l.before.n
+		l.restore(&l.before)
 		l.review()
 	default:
 		if c := l.find(age); c != nil {
@@ -166,13 +175,24 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 	}
 }
 
+// restore undoes what was learned since.
+func (l *Learner) restore(before *snapshot) {
+	l.clusters, l.n, l.strays, l.nAges = before.clusters, before.n, before.strays, before.nAges
+	l.ages[l.nAges%lastAges] = before.oldest
+}
+
 // event learns from one close.
 func (l *Learner) event(age time.Duration) {
 	f := l.fading()
+	l.strays *= fadeStrays
 	c := l.find(age)
 	if c == nil {
 		c = l.insert(age)
+		l.strays++
 	} else {
+		if c.n == 1 {
+			l.strays = max(0, l.strays-1) // the first was none
+		}
 		c.e, c.s = c.e*f, c.s*f
 		c.lo, c.hi = min(c.lo, age), max(c.hi, age)
 	}
@@ -197,7 +217,7 @@ func (l *Learner) Survived(age time.Duration) {
 	}
 	f := l.fading()
 	for i := range l.n {
-		if c := &l.clusters[i]; c.hi+Tolerance(c.hi) < age {
+		if c := &l.clusters[i]; c.hi+c.reach() < age {
 			c.e, c.s = c.e*f, c.s*f+1
 		}
 	}
@@ -206,41 +226,22 @@ func (l *Learner) Survived(age time.Duration) {
 	l.review()
 }
 
-func (l *Learner) fading() float64 {
+// several reports whether timeouts of several servers are confirmed.
+func (l *Learner) several() bool {
 	standing := 0
 	for i := range l.n {
-		if l.confirmed(&l.clusters[i]) {
+		if l.clusters[i].stands {
 			standing++
 		}
 	}
-	if standing > 1 {
+	return standing > 1
+}
+
+func (l *Learner) fading() float64 {
+	if l.several() {
 		return fadeSeveral
 	}
 	return fade
-}
-
-// confirmed reports whether the server can be taken to close at c's age on
-// purpose. Where the closes do not agree closely, most of all there were must
-// be among them: those of frequent restarts are everywhere.
-func (l *Learner) confirmed(c *cluster) bool {
-	share := c.e / (c.e + c.s)
-	if c.close(c.lo, c.hi) {
-		if c.stands {
-			return c.e >= standingWeight && share >= confirmedShare
-		}
-		return c.e >= confirmedWeight && share >= confirmedShare
-	}
-	if c.e < scatteredWeight || share < scatteredShare {
-		return false
-	}
-	all := l.ages[:min(l.nAges, lastAges)]
-	in := 0
-	for _, a := range all {
-		if age := time.Duration(a) * time.Millisecond; age >= c.lo-Tolerance(c.lo) && age <= c.hi+Tolerance(c.hi) {
-			in++
-		}
-	}
-	return float64(in) >= scatteredMost*float64(len(all))
 }
 
 // add notes one more close. If the last ones agree closely, all but one at
@@ -249,7 +250,7 @@ func (l *Learner) confirmed(c *cluster) bool {
 func (c *cluster) add(age time.Duration) {
 	c.recent[c.n%recents] = milliseconds(age)
 	c.n++
-	if c.n < recents/2 || c.close(c.lo, c.hi) {
+	if c.n < recents/2 || closely(c.lo, c.hi) {
 		return
 	}
 	last := c.recent
@@ -257,7 +258,7 @@ func (c *cluster) add(age time.Duration) {
 	slices.Sort(known)
 	for _, agree := range [][]uint32{known[1:], known[:len(known)-1]} {
 		lo, hi := time.Duration(agree[0])*time.Millisecond, time.Duration(agree[len(agree)-1])*time.Millisecond
-		if c.close(lo, hi) {
+		if closely(lo, hi) {
 			c.lo, c.hi = lo, hi
 			return
 		}
@@ -266,16 +267,33 @@ func (c *cluster) add(age time.Duration) {
 
 func milliseconds(d time.Duration) uint32 { return uint32(min(d/time.Millisecond, math.MaxUint32)) }
 
-// close reports whether ages agree closely.
-func (c *cluster) close(lo, hi time.Duration) bool {
-	return hi-lo <= max(lo/closelyShare, leastTolerance)
+// closely reports whether ages agree closely.
+func closely(lo, hi time.Duration) bool { return hi-lo <= agreement(lo) }
+
+func agreement(age time.Duration) time.Duration { return max(age/closelyShare, leastTolerance) }
+
+func (c *cluster) closely() bool { return closely(c.lo, c.hi) }
+
+// share is which part of the connections that came to the cluster ended in it.
+func (c *cluster) share() float64 { return c.e / (c.e + c.s) }
+
+// edge is the age that is safe of the cluster: its lowest close, less what the
+// spread of so few lets expect below it.
+func (c *cluster) edge() time.Duration {
+	return max(c.lo/2, c.lo-edgeDistances*(c.hi-c.lo)/time.Duration(c.n))
 }
 
-// edge is the age that is safe of the cluster: its lowest close, less three
-// times what the spread of so few lets expect below it.
-func (c *cluster) edge() time.Duration {
-	return max(c.lo/2, c.lo-spreadSafety*(c.hi-c.lo)/time.Duration(c.n))
+// reach is by how much the age of a close may differ from those of the cluster
+// and belong to it.
+func (c *cluster) reach() time.Duration {
+	if c.closely() {
+		return Tolerance(c.hi)
+	}
+	return Tolerance(c.hi) + reachDistances*(c.hi-c.lo)/time.Duration(c.n)
 }
+
+// exact reports whether the cluster is a timeout that is always the same.
+func (c *cluster) exact() bool { return c.stands && c.closely() }
 
 // holds reports whether a cluster may reach from lo to hi. Ages that are
 // farther apart are no jitter of one timeout.
@@ -283,15 +301,18 @@ func holds(lo, hi time.Duration) bool {
 	return float64(hi-lo) <= widest*float64(lo) || hi-lo <= leastTolerance
 }
 
-// find returns the cluster that age belongs to, or nil.
-func (l *Learner) find(age time.Duration) *cluster {
+// find returns the cluster that age belongs to, the nearest if there are
+// several, or nil.
+func (l *Learner) find(age time.Duration) (nearest *cluster) {
+	least := time.Duration(math.MaxInt64)
 	for i := range l.n {
 		c := &l.clusters[i]
-		if age >= c.lo-Tolerance(c.lo) && age <= c.hi+Tolerance(c.hi) && holds(min(c.lo, age), max(c.hi, age)) {
-			return c
+		off := max(0, c.lo-age, age-c.hi)
+		if off < least && off <= c.reach() && holds(min(c.lo, age), max(c.hi, age)) {
+			nearest, least = c, off
 		}
 	}
-	return nil
+	return nearest
 }
 
 // insert makes a cluster for age, in place of the least of them if there are
@@ -332,7 +353,11 @@ func (l *Learner) forget() {
 	}
 	for i := l.n - 1; i > 0; i-- {
 		a, b := &l.clusters[i-1], l.clusters[i]
-		if a.hi+Tolerance(a.hi) >= b.lo && holds(a.lo, max(a.hi, b.hi)) {
+		reach := max(a.reach(), b.reach())
+		if a.exact() || b.exact() {
+			reach = Tolerance(a.hi)
+		}
+		if b.lo-a.hi <= reach && holds(a.lo, max(a.hi, b.hi)) {
 			a.hi = max(a.hi, b.hi)
 			a.e, a.s = a.e+b.e, a.s+b.s
 			if b.n > a.n {
@@ -343,30 +368,34 @@ func (l *Learner) forget() {
 	}
 }
 
-// review draws the conclusion.
+// review draws the conclusion. Of the confirmed clusters the lowest counts,
+// unless most connections end at a lower age that is not confirmed.
 func (l *Learner) review() {
 	l.deadline, l.confidence, l.heed, l.watch = 0, Nothing, 0, 0
+	several := l.several()
 	for i := range l.n {
 		c := &l.clusters[i]
-		if past := c.hi + Tolerance(c.hi); i == 0 || past < l.heed {
+		if past := c.hi + c.reach(); i == 0 || past < l.heed {
 			l.heed = past
 		}
-		if c.stands = l.confirmed(c); c.stands && l.confidence != Confirmed {
+		c.stands = l.confirmed(c, several)
+		switch {
+		case l.confidence != Nothing:
+		case c.stands:
 			l.conclude(c, Confirmed)
+		case c.e >= scatteredWeight && c.share() >= scatteredShare:
+			l.conclude(c, Provisional)
 		}
 	}
-	if l.confidence == Confirmed {
-		return
-	}
-	for i := range l.n {
-		if c := &l.clusters[i]; c.e/(c.e+c.s) >= provisionalShare {
+	for i := 0; i < l.n && l.confidence == Nothing; i++ {
+		c := &l.clusters[i]
+		if c.share() >= provisionalShare || !c.closely() && c.share() >= provisionalScattered {
 			l.conclude(c, Provisional)
-			return
 		}
 	}
 }
 
 func (l *Learner) conclude(from *cluster, sure Confidence) {
 	l.deadline, l.confidence = from.edge(), sure
-	l.watch = from.hi + 2*Tolerance(from.hi)
+	l.watch = from.hi + 2*from.reach()
 }

@@ -49,9 +49,6 @@ func TestNoCellMeetsATimeoutAfterTheThirdCloseOrOpensConnectionsInVain(t *testin
 		if c.restart == 0 {
 			key = "no restarts"
 		}
-		if c.restart == 10*time.Minute && c.timeout[0] == 10*time.Minute {
-			key += ", as often as the timeout" // which is then seldom to be seen
-		}
 		s := by[key]
 		if s == nil {
 			s = &sum{}
@@ -63,6 +60,7 @@ func TestNoCellMeetsATimeoutAfterTheThirdCloseOrOpensConnectionsInVain(t *testin
 		}
 		if got.veryWrong > 0 {
 			s.wrong10++
+			t.Logf("%v: off by more than 10 %% at %d of %d looks", c, got.veryWrong, got.looks)
 		}
 	}
 	for key, s := range by {
@@ -71,7 +69,8 @@ func TestNoCellMeetsATimeoutAfterTheThirdCloseOrOpensConnectionsInVain(t *testin
 	t.Logf("connections, at most %.3f of the oracle's where nothing restarts", worst)
 	require.Zero(t, by["no restarts"].wrong5)
 	require.Zero(t, by["restarts every 1h0m0s"].wrong5)
-	require.LessOrEqual(t, by["restarts every 10m0s"].wrong10, 1)
+	frequent := by["restarts every 10m0s"]
+	require.LessOrEqual(t, frequent.wrong10, frequent.cells*2/100, "where a server restarts as often as its timeout passes, that is seldom seen")
 }
 
 func TestARaisedTimeoutIsInForceAfterThreeCanaries(t *testing.T) {
@@ -153,14 +152,17 @@ func TestTwoBackendsAndAJitteryOneAreLearnedToo(t *testing.T) {
 			for name, c := range map[string]cell{"two backends": two, "jitter": jittery} {
 				conns := overSeeds(c, func(got, oracle modelResult) float64 { return float64(got.conns) / float64(oracle.conns) })
 				require.LessOrEqual(t, conns, 1.05, c)
+				worst := 0
 				stale := overSeeds(c, func(got, _ modelResult) float64 {
+					n := got.known
 					if c.jitter > 0 {
-						return float64(got.late)
+						n = got.late
 					}
-					return float64(got.known)
+					worst = max(worst, n)
+					return float64(n)
 				})
-				t.Logf("%s, %v: %.3f of the oracle's connections, %.1f stale hits once it was seen", name, c, conns, stale)
-				require.LessOrEqual(t, stale, 12.0, "%s, %v", name, c)
+				t.Logf("%s, %v: %.3f of the oracle's connections, %.1f stale hits once it was seen, at most %d", name, c, conns, stale, worst)
+				require.LessOrEqual(t, worst, max(4, c.requests/5000), "%s, %v", name, c)
 			}
 		}
 	}
