@@ -23,15 +23,8 @@ func severalCells(timeouts []time.Duration, spread float64) []learningCell {
 }
 
 // staleAllowed is how many requests may meet a timeout close once all the
-// timeouts were met: 0.02 % of them, and two while that is learned. Where every
-// request crosses a close that is too few: of 20,000 there were up to 9 that did
-// with two backends, and 6 where the timeout varies.
-func (c learningCell) staleAllowed() int {
-	if c.gaps == exactGaps {
-		return 10
-	}
-	return max(2, c.requests/5000)
-}
+// timeouts were met: 0.02 % of them, and two while that is learned.
+func (c learningCell) staleAllowed() int { return max(2, c.requests/5000) }
 
 func runSeveral(t *testing.T, cells []learningCell) {
 	results := make([]comparison, len(cells))

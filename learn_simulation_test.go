@@ -61,20 +61,20 @@ type comparison struct {
 // allowed is how many connections may be opened.
 func (j *comparison) allowed() int { return 105*j.oracle.conns/100 + 10 + 2*j.got.restarts }
 
-// exempt reports whether restarts are as frequent as the timeout, which is then
-// seldom to be seen: 600 s and every ten minutes. There the confirmed deadline
-// is off by up to 98 %, and of 20,000 requests one met a timeout close.
-func (j *comparison) exempt() bool { return j.restart > 0 && j.restart <= j.timeouts[0] }
+// seldomSeen reports whether restarts are as frequent as the timeout, which is
+// then seldom to be seen: 600 s and every ten minutes. There of 20,000 requests
+// one may meet a timeout close.
+func (j *comparison) seldomSeen() bool { return j.restart > 0 && j.restart <= j.timeouts[0] }
 
 func (j *comparison) check(t *testing.T) {
 	lateAllowed := 0
-	if j.exempt() {
+	if j.seldomSeen() {
 		lateAllowed = 1
 	}
 	assert.LessOrEqual(t, j.got.late, lateAllowed, "POSTs that met a timeout close after three closes")
 	assert.LessOrEqual(t, j.got.conns, j.allowed(), "connections, the oracle opened %d", j.oracle.conns)
 	switch {
-	case j.exempt():
+	case j.seldomSeen(): // two in a hundred may be wrong
 	case j.restart == cellRestarts[2]:
 		assert.Zero(t, j.got.veryWrong, "looks at which the confirmed deadline was off by more than 10 %%, of %d; the worst by %.1f %%", j.got.looks, 100*j.got.worst)
 	default:
@@ -98,6 +98,18 @@ func TestLearningCellsCostAsManyConnectionsAsKnowingAndNoRequests(t *testing.T) 
 			})
 		}
 	})
+	frequent, wrong := 0, 0
+	for _, j := range results {
+		if j.restart == cellRestarts[2] {
+			frequent++
+			if j.got.veryWrong > 0 {
+				wrong++
+				t.Logf("%v: off by more than 10 %% at %d of %d looks", j.learningCell, j.got.veryWrong, j.got.looks)
+			}
+		}
+	}
+	t.Logf("restarts every ten minutes: in %d of %d cells the confirmed deadline was ever off by more than 10 %%", wrong, frequent)
+	assert.LessOrEqual(t, wrong, frequent*2/100)
 	if *cellsFlag == "all" {
 		fmt.Println(markdown(results))
 	}
