@@ -159,7 +159,12 @@ func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome)
 		// Not after the wait: others would meet those connections meanwhile.
 		l.c.pool.evictSiblings(l.c, l.idleAge, time.Now())
 	}
-	proven, err := held.prove(l.c.rtt, func(d time.Duration) error { return sleep(req, d) })
+	proven, err := held.prove(l.c.rtt, func(d time.Duration) error {
+		if l.c.pool.u.t.cut.Load() {
+			return ErrClosed // nothing will be sent any more
+		}
+		return sleep(req, d)
+	})
 	switch {
 	case err != nil:
 		out.err, out.evidence = err, NoEvidence // the caller has gone

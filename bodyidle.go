@@ -34,8 +34,8 @@ func (u *upstream) roundTripWatched(req *http.Request, limit time.Duration) (*ht
 	resp.Request = req
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
-		// The connection is the program's, and so is its time; its context ends
-		// with the caller's.
+		// Nobody had asked for it, but the connection is the program's now, and so
+		// is its time. The context ends with the caller's.
 	case resp.Body == nil || resp.Body == http.NoBody:
 		cancel(nil)
 	default:

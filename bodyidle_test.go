@@ -1,11 +1,14 @@
 package idlewise
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +83,51 @@ func TestABodyThatStandsStillEndsTheCall(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A context that ends much later, such as a server's, is not to collect what was
+// derived from it.
+func TestNothingOfACallStaysWithItsContext(t *testing.T) {
+	upgrade := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			io.WriteString(w, "done")
+			return
+		}
+		nc, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+		nc.Close()
+	})
+	for _, asked := range []bool{false, true} {
+		for _, limit := range []time.Duration{-1, time.Second} {
+			t.Run(fmt.Sprint(asked, limit), func(t *testing.T) {
+				s := httptest.NewServer(upgrade)
+				defer s.Close()
+				tr, err := New(Config{Base: &http.Transport{}, Policies: Policies{Default: Policy{BodyIdleTimeout: limit}}})
+				require.NoError(t, err)
+				defer tr.Close()
+				parent, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				ctx := &countingContext{Context: parent}
+				req, err := http.NewRequestWithContext(ctx, "GET", s.URL, nil)
+				require.NoError(t, err)
+				if asked {
+					req.Header.Set("Connection", "Upgrade")
+					req.Header.Set("Upgrade", "test")
+				}
+				resp, err := tr.RoundTrip(req)
+				require.NoError(t, err)
+				require.Equal(t, asked, resp.StatusCode == http.StatusSwitchingProtocols)
+				io.ReadAll(resp.Body)
+				resp.Body.Close()
+				require.NoError(t, tr.Close())
+				eventually(t, func() bool { return ctx.children.Load() == 0 }, "children of the context are left")
+			})
+		}
 	}
 }
 

@@ -148,6 +148,14 @@ func TestTheWaitForAProofIsBounded(t *testing.T) {
 			require.LessOrEqual(t, took, 20*time.Millisecond+minProofWait+maxProofLook)
 		})
 	})
+	t.Run("by Close", func(t *testing.T) {
+		inWorld(t, crossing(protocols(false), Policy{}), func(t *testing.T, w *world) {
+			time.AfterFunc(150*time.Millisecond, func() { w.tr.Close() })
+			took, err := halfClosing(t, w, t.Context())
+			require.ErrorIs(t, err, ErrClosed)
+			require.Less(t, took, 150*time.Millisecond+maxProofLook)
+		})
+	})
 	t.Run("by the context", func(t *testing.T) {
 		inWorld(t, crossing(protocols(false), Policy{}), func(t *testing.T, w *world) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -50,7 +50,7 @@ type call struct {
 
 // roundTrip sends a request as the policy says.
 func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
-	if limit := u.policy().BodyIdleTimeout; limit > 0 {
+	if limit := u.policy().BodyIdleTimeout; limit > 0 && len(req.Header["Upgrade"]) == 0 {
 		return u.roundTripWatched(req, limit)
 	}
 	return u.send(req)
