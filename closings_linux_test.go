@@ -22,10 +22,38 @@ func kernelNet(lab *netlab.Lab, rtt time.Duration, tls bool) closingNet {
 	return closingNet{
 		listen:   func() (net.Listener, error) { return lab.Listen(netlab.ServerIP + ":0") },
 		dial:     lab.Dialer(),
+		cross:    func(c closing) { cross(lab, c) },
 		rtt:      rtt,
 		patience: kernelPatience,
 		tls:      tls,
 	}
+}
+
+// cross holds what the server sends until the request is on its way, and, for a
+// closing that comes before it arrives, the request until the server's end is. On
+// a busy machine, at short distances, chance would decide otherwise.
+func cross(lab *netlab.Lab, c closing) {
+	var requested, ended bool
+	released := func() {
+		go func() {
+			lab.Filter() // not before the packet at hand is queued
+			lab.Release()
+		}()
+	}
+	lab.Filter(func(p netlab.Packet) netlab.Verdict {
+		first := requested && (ended || !c.before)
+		request := p.Direction == netlab.ToServer && p.Payload > 0
+		requested = requested || request
+		ended = ended || fromServer(p, netlab.FIN) || fromServer(p, netlab.RST)
+		met := requested && (ended || !c.before)
+		switch {
+		case met && !first:
+			released()
+		case !met && (request || p.Direction == netlab.ToClient):
+			return netlab.Hold(time.Hour)
+		}
+		return netlab.Pass
+	})
 }
 
 func protocolName(tls bool) string { return map[bool]string{false: "plain", true: "TLS"}[tls] }

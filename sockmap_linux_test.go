@@ -145,7 +145,10 @@ func TestARequestThatWentPastTCPIsNotTakenForUndelivered(t *testing.T) {
 		if missing == nil && (!ok || info.Acked > 2) {
 			v.at.Errorf("the request did go over TCP: %+v", info)
 		}
-		<-time.After(v.at.patience)
+		v.until(func() bool { // the client has seen the FIN
+			info, ok := v.client()
+			return !ok || info.State == tcpinfo.CloseWait
+		})
 		v.abort()
 	}}, "POST", Policy{})
 	if missing != nil {

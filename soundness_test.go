@@ -105,7 +105,7 @@ func (n closingNet) storm(t testing.TB, posts, callers int, seed uint64, rt func
 		moment:        2*n.rtt + 2*time.Millisecond,
 		seed:          seed,
 	}
-	base := &http.Transport{DialContext: n.dial, MaxIdleConnsPerHost: callers}
+	base := &http.Transport{DialContext: s.noting(n.dial), MaxIdleConnsPerHost: callers}
 	scheme := "http"
 	if n.tls {
 		scheme = "https"
