@@ -31,7 +31,7 @@ func TestALostAcknowledgementProvesNothing(t *testing.T) {
 	n.cross = nil // the filter is this test's
 	fin := false
 	lab.Filter(func(p netlab.Packet) netlab.Verdict {
-		if fin && p.Direction == netlab.ToClient && p.Payload == 0 && !p.Flags.Has(netlab.FIN) {
+		if fin && p.Direction == netlab.ToClient && p.PureAck() {
 			return netlab.Drop // nothing that comes behind the FIN
 		}
 		fin = fin || fromServer(p, netlab.FIN)
