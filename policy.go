@@ -206,6 +206,27 @@ type Policy struct {
 	// Default: off.
 	MinIdleConns int
 
+	// Retry says when requests are sent again although they were answered, or
+	// though no connection could be had.
+	//
+	// Default: off; see Retry.
+	Retry Retry
+
+	// Breaker says when requests are not sent at all since the upstream fails.
+	// NoBreaker is for none where the default policy has one.
+	//
+	// Default: none.
+	Breaker *Breaker
+
+	// Group is a name that upstreams share which are one system behind several
+	// names or ports, such as the hosts of one load balancer. They share what is
+	// learned about idle timeouts, the budget for retries, the breaker and the
+	// pace of dials, as the policy of the upstream that was used first has them;
+	// connections, and limits on their number, remain each upstream's own.
+	//
+	// Default: none, every upstream by itself.
+	Group string
+
 	// Probe says whether the server's idle timeout is measured in the
 	// background, by connections of its own.
 	//
@@ -244,6 +265,8 @@ var defaultPolicy = Policy{
 	MinIdleConns:       -1,
 	DialRate:           -1,
 	DialBurst:          -1,
+	Retry:              defaultRetry,
+	Breaker:            NoBreaker,
 	Probe:              ProbePolicy{Every: -1},
 }
 
@@ -270,6 +293,9 @@ func (p Policy) inherit(parent Policy) Policy {
 	fill(&p.MinIdleConns, parent.MinIdleConns)
 	fill(&p.DialRate, parent.DialRate)
 	fill(&p.DialBurst, parent.DialBurst)
+	p.Retry = p.Retry.inherit(parent.Retry)
+	fill(&p.Breaker, parent.Breaker)
+	fill(&p.Group, parent.Group)
 	p.Probe = p.Probe.inherit(parent.Probe)
 	return p
 }
@@ -298,6 +324,9 @@ func (p *Policy) durationFields() []durationField {
 		{"PingTimeout", p.PingTimeout},
 		{"BodyIdleTimeout", p.BodyIdleTimeout},
 		{"MaxConnAge", p.MaxConnAge},
+		{"Retry.WaitMin", p.Retry.WaitMin},
+		{"Retry.WaitMax", p.Retry.WaitMax},
+		{"Retry.PerTryTimeout", p.Retry.PerTryTimeout},
 		{"Probe.Every", p.Probe.Every},
 		{"Probe.Timeout", p.Probe.Timeout},
 	}
@@ -306,6 +335,14 @@ func (p *Policy) durationFields() []durationField {
 type durationField struct {
 	name  string
 	value time.Duration
+}
+
+// missingUnit is the error for a duration that is too short to be meant.
+func (f durationField) missingUnit(path string) error {
+	if f.value <= 0 || f.value >= time.Millisecond {
+		return nil
+	}
+	return fmt.Errorf("%s.%s: %v is under a millisecond; is the unit missing, as in %d * time.Second?", path, f.name, f.value, int64(f.value))
 }
 
 type toggleField struct {
@@ -318,11 +355,14 @@ type toggleField struct {
 func (p *Policy) mistakesAlone(path string) []error {
 	var errs []error
 	for _, f := range p.durationFields() {
-		if f.value > 0 && f.value < time.Millisecond {
-			errs = append(errs, fmt.Errorf("%s.%s: %v is under a millisecond; is the unit missing, as in %d * time.Second?", path, f.name, f.value, int64(f.value)))
+		if err := f.missingUnit(path); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	for _, f := range []toggleField{{"Hint", p.Hint}, {"Learning", p.Learning}, {"Canary", p.Canary}, {"Evidence", p.Evidence}, {"ElicitHint", p.ElicitHint}} {
+	for _, f := range []toggleField{
+		{"Hint", p.Hint}, {"Learning", p.Learning}, {"Canary", p.Canary}, {"Evidence", p.Evidence}, {"ElicitHint", p.ElicitHint},
+		{"Retry.AutoIdempotencyKey", p.Retry.AutoIdempotencyKey}, {"Retry.NonIdempotent", p.Retry.NonIdempotent},
+	} {
 		if f.value < Inherit || f.value > Off {
 			errs = append(errs, fmt.Errorf("%s.%s: %v is none of idlewise.Inherit, On and Off; use one of them", path, f.name, f.value))
 		}
@@ -332,6 +372,8 @@ func (p *Policy) mistakesAlone(path string) []error {
 	}
 	errs = append(errs, keepAliveMistakes(p.TCPKeepAlive, path)...)
 	errs = append(errs, p.pingMistakes(path)...)
+	errs = append(errs, p.Retry.mistakesAlone(path)...)
+	errs = append(errs, p.Breaker.mistakes(path)...)
 	return append(errs, p.Probe.mistakesAlone(path)...)
 }
 
@@ -351,5 +393,6 @@ func (p *Policy) contradictions(path string) []error {
 	if p.ServerKeepAlive > 0 && p.IdleMargin >= p.ServerKeepAlive {
 		errs = append(errs, fmt.Errorf("%s.IdleMargin: %v leaves nothing of ServerKeepAlive, %v, so that no connection would ever be reused; lower it, or set DisableKeepAlives on the Base if that is meant", path, p.IdleMargin, p.ServerKeepAlive))
 	}
+	errs = append(errs, p.Retry.contradictions(path)...)
 	return append(errs, p.probeContradictions(path)...)
 }

@@ -71,7 +71,7 @@ func (t *Transport) compile(p Policies) (*policyTable, error) {
 func (u *upstream) rule(table *policyTable) {
 	r := &ruling{}
 	r.policy, r.pattern = table.find(u.policyFor)
-	if old := u.ruling.Swap(r); old != nil && *old != *r {
+	if old := u.ruling.Swap(r); old != nil {
 		u.pool.policyChanged(&old.policy, &r.policy)
 	}
 }
