@@ -8,8 +8,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
 )
 
 // numbering notes for each request which connection it came on.
@@ -29,24 +32,6 @@ func numbering(e *env, then http.HandlerFunc) http.HandlerFunc {
 
 func TestTheContractOfReuse(t *testing.T) {
 	runContract(t, []clause{
-		{says: "a response read to its end frees its connection, before the reader sees the end", over: anyProto, holds: func(e *env) {
-			srv := e.serve(numbering(e, echo))
-			for range 30 {
-				resp, err := e.roundTrip(e.request("GET", srv.URL, nil))
-				require.NoError(e, err)
-				_, err = io.ReadAll(resp.Body)
-				require.NoError(e, err)
-				// Not closed: EOF alone gives it back.
-			}
-		}},
-		{says: "an empty response frees its connection before RoundTrip returns", over: anyProto, holds: func(e *env) {
-			srv := e.serve(numbering(e, func(w http.ResponseWriter, r *http.Request) {}))
-			for range 30 {
-				resp, err := e.roundTrip(e.request("GET", srv.URL, nil))
-				require.NoError(e, err)
-				require.NotNil(e, resp.Body)
-			}
-		}},
 		{says: "a response closed long before its end ends its HTTP/1 connection", over: anyProto, holds: func(e *env) {
 			srv := e.serve(numbering(e, func(w http.ResponseWriter, r *http.Request) { io.CopyN(w, zeros{}, 4<<20) }))
 			for range 3 {
@@ -177,4 +162,46 @@ func TestTheContractOfReuse(t *testing.T) {
 			}
 		}},
 	})
+}
+
+// What frees a connection must be heard of by its readLoop within 50 ms, or it is
+// not reused (net/http, maxWriteWaitBeforeConnReuse), which on a busy machine is
+// not certain on real sockets. In virtual time it is.
+func TestAResponseReadToItsEndFreesItsConnectionForBothTransports(t *testing.T) {
+	for p := http1; p <= h2c; p <<= 1 {
+		for _, size := range []int{0, 1000} {
+			t.Run(fmt.Sprintf("%s, %d bytes", protoNames[p], size), func(t *testing.T) {
+				cfg := worldConfig{latency: time.Millisecond, server: faultserver.Config{
+					TLS: p == https1 || p == http2, Protocols: p.protocols(),
+					Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, size)) }),
+				}}
+				cfg.base = func(b *http.Transport) { b.Protocols = p.protocols() }
+				inWorld(t, cfg, func(t *testing.T, w *world) {
+					theirs := &http.Transport{DialContext: w.dial, TLSClientConfig: w.server.TLSClientConfig(), Protocols: p.protocols()}
+					defer theirs.CloseIdleConnections()
+					for _, rt := range []http.RoundTripper{theirs, w.tr} {
+						before := w.dials.Load()
+						for range 30 {
+							resp, err := rt.RoundTrip(request(t, "GET", w.url("/"), nil))
+							require.NoError(t, err)
+							require.NotNil(t, resp.Body)
+							if size > 0 {
+								_, err = io.ReadAll(resp.Body) // not closed: EOF alone gives it back
+								require.NoError(t, err)
+							}
+						}
+						require.EqualValues(t, before+1, w.dials.Load())
+					}
+				})
+			})
+		}
+	}
+}
+
+func (p proto) protocols() *http.Protocols {
+	ps := new(http.Protocols)
+	ps.SetHTTP1(p&anyHTTP1 != 0)
+	ps.SetHTTP2(p == http2)
+	ps.SetUnencryptedHTTP2(p == h2c)
+	return ps
 }
