@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"time"
 )
 
@@ -15,17 +16,41 @@ type outcome struct {
 	over     bool     // nothing of the request is being written any more
 	late     bool     // it was this side that found it too late to write the request
 	alive    bool     // HTTP/2: only the stream failed, the connection did not
+	invalid  bool     // it was the request's or its body's fault
 }
 
 // send makes one attempt on a leased connection.
-func (l *lease) send(req *http.Request, b *payload, elicit bool) outcome {
+func (l *lease) send(req *http.Request, b *payload, m marking) outcome {
 	if l.c.h2 {
-		return l.sendHTTP2(req, b)
+		return l.sendHTTP2(req, b, m)
 	}
-	return l.sendHTTP1(req, b, elicit)
+	return l.sendHTTP1(req, b, m)
 }
 
-func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
+// A marking is what an attempt's header has beside the request's.
+type marking struct {
+	elicit bool   // Connection: keep-alive, on HTTP/1
+	header string // its name, or ""; its value is number
+	number int
+}
+
+// mark returns what an attempt has as its Header.
+func (m marking) mark(h http.Header, http1 bool) http.Header {
+	elicit := m.elicit && http1 && h["Connection"] == nil
+	if !elicit && m.header == "" {
+		return h
+	}
+	h = h.Clone()
+	if elicit {
+		h.Set("Connection", "keep-alive")
+	}
+	if m.header != "" {
+		h.Set(m.header, strconv.Itoa(m.number))
+	}
+	return h
+}
+
+func (l *lease) sendHTTP1(req *http.Request, b *payload, m marking) outcome {
 	c := l.c
 	round := c.round.Load()
 	c.ctx, c.attempt, c.ending, c.sentAt = req.Context(), nil, reasonNone, l.at
@@ -50,7 +75,7 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 	if c.tcp != nil {
 		c.tcp.bitByBit.Store(b.bitByBit())
 	}
-	sent := c.prepare(req, b, elicit)
+	sent := c.prepare(req, b, m)
 	resp, err := c.cc.RoundTrip(sent)
 	if err != nil {
 		return l.failHTTP1(req, b, round, held, err)
@@ -89,18 +114,15 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, elicit bool) outcome {
 
 // prepare returns the request to send: req itself, if nothing about it needs
 // to differ and nothing could leak.
-func (c *conn) prepare(req *http.Request, b *payload, elicit bool) *http.Request {
+func (c *conn) prepare(req *http.Request, b *payload, m marking) *http.Request {
 	body, other := b.forAttempt()
-	if req.Context().Done() == nil && cancelOf(req) == nil && !other && !elicit {
+	if req.Context().Done() == nil && cancelOf(req) == nil && !other && !m.elicit && m.header == "" {
 		return req
 	}
 	c.attempt = c.pool.u.beginAttempt(req)
 	copied := c.attempt.req
 	copied.Body = body
-	if elicit && req.Header["Connection"] == nil {
-		copied.Header = req.Header.Clone()
-		copied.Header.Set("Connection", "keep-alive")
-	}
+	copied.Header = m.mark(req.Header, true)
 	return copied
 }
 
@@ -112,6 +134,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, held hold
 	switch {
 	case alive:
 		// The request was invalid; the connection has not seen it.
+		out.invalid = true
 		c.headerAt = time.Now()
 		if attempt != nil {
 			attempt.once = true // net/http may have left a child behind
@@ -123,7 +146,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, held hold
 	case req.Context().Err() != nil, requestCanceled(req):
 		c.pool.bury(c, round, ClosedCanceled)
 	default:
-		if !b.failed() {
+		if out.invalid = b.failed(); !out.invalid {
 			out.evidence = judgeHTTP1(c.tcp, err)
 		}
 		if errors.Is(err, errLate) {
@@ -173,13 +196,14 @@ func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome)
 	}
 }
 
-func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
+func (l *lease) sendHTTP2(req *http.Request, b *payload, m marking) outcome {
 	c := l.c
 	sent := req
 	body, other := b.forAttempt()
-	if other {
+	if other || m.header != "" {
 		sent = req.WithContext(req.Context())
 		sent.Body = body
+		sent.Header = m.mark(req.Header, false)
 	}
 	before := int64(-1)
 	if c.tcp != nil {
@@ -197,7 +221,8 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload) outcome {
 		return outcome{resp: resp}
 	}
 	out := outcome{err: legacyCause(req, plainCause(err)), over: true}
-	if req.Context().Err() == nil && !requestCanceled(req) && !b.failed() {
+	out.invalid = b.failed()
+	if req.Context().Err() == nil && !requestCanceled(req) && !out.invalid {
 		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.written.Load() != before
 		gone := c.cc.Err() != nil
 		out.evidence = judgeHTTP2(err, written, gone)

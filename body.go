@@ -27,6 +27,9 @@ type payload struct {
 	guard   *guard                 // around current, if it is neither memory nor file
 	file    bool
 	spent   bool // closed, and there is no other
+
+	kept  []byte     // of a body in memory, for the policy's retries; see record
+	store *byteStore // where room for it is taken from
 }
 
 func newPayload(req *http.Request) payload {
@@ -81,7 +84,8 @@ func (b *payload) failed() bool { return b.guard != nil && b.guard.hasFailed() }
 // replayable reports whether another attempt could have the body. attemptOver
 // is false if the request may still be being written.
 func (b *payload) replayable(attemptOver bool) bool {
-	return b.current == nil || b.first.GetBody != nil || attemptOver && b.untouched()
+	return b.current == nil || b.first.GetBody != nil || b.kept != nil ||
+		attemptOver && b.untouched() || b.guard != nil && b.guard.recorded()
 }
 
 // rewind prepares the body for another attempt.
@@ -95,14 +99,30 @@ func (b *payload) rewind(attemptOver bool) error {
 		}
 		return nil
 	}
+	if b.first.GetBody == nil && b.guard != nil {
+		next := b.guard.replay()
+		if next == nil {
+			return errBodyInUse
+		}
+		b.guard = next
+		return nil
+	}
 	b.close()
-	body, err := b.first.GetBody()
+	body, err := b.again()
 	if err != nil {
 		b.spent = true
 		return err
 	}
 	b.wrap(body)
 	return nil
+}
+
+// again returns the body from its beginning.
+func (b *payload) again() (io.ReadCloser, error) {
+	if b.kept != nil {
+		return io.NopCloser(bytes.NewReader(b.kept)), nil
+	}
+	return b.first.GetBody()
 }
 
 // close makes sure that the current body is closed; no attempt has use for it.
@@ -133,9 +153,12 @@ func (b *payload) leave() {
 type guard struct {
 	mu      sync.Mutex
 	body    io.ReadCloser // nil once another guard has it
+	rec     *recording    // nil if nothing is recorded
+	at      int           // how much of rec was read from this guard
+	reading bool          // a Read of body is under way
 	touched bool
 	broken  bool // Read returned an error that was not EOF
-	held    bool // Close was called while untouched
+	held    bool // Close was called while untouched, or while it is recorded
 	final   bool // Close is not put off any more
 	closed  bool
 }
@@ -148,12 +171,24 @@ func (g *guard) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	g.touched = true
+	if n, err, ok := g.readRecordedLocked(p); ok {
+		g.mu.Unlock()
+		return n, err
+	}
+	g.reading = true
 	g.mu.Unlock()
 	n, err := body.Read(p)
+	g.mu.Lock()
+	g.reading = false
+	g.recordLocked(p[:n], err)
 	if err != nil && err != io.EOF {
-		g.mu.Lock()
 		g.broken = true
-		g.mu.Unlock()
+	}
+	due := g.held && g.rec == nil && !g.closed && g.body != nil // it was put off for the recording
+	g.closed = g.closed || due
+	g.mu.Unlock()
+	if due {
+		body.Close()
 	}
 	return n, err
 }
@@ -164,7 +199,7 @@ func (g *guard) Close() error {
 		g.mu.Unlock()
 		return nil
 	}
-	if !g.touched && !g.final {
+	if (!g.touched || g.rec != nil) && !g.final {
 		g.held = true
 		g.mu.Unlock()
 		return nil
@@ -178,6 +213,8 @@ func (g *guard) Close() error {
 func (g *guard) release() {
 	g.mu.Lock()
 	g.final = true
+	g.rec.free()
+	g.rec = nil
 	due := g.held && !g.closed && g.body != nil
 	if due {
 		g.closed = true
@@ -192,8 +229,8 @@ func (g *guard) release() {
 func (g *guard) handOver() *guard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next := &guard{body: g.body}
-	g.body = nil
+	next := &guard{body: g.body, rec: g.rec}
+	g.body, g.rec = nil, nil
 	return next
 }
 

@@ -23,10 +23,10 @@ func (bodyIdleError) Temporary() bool { return true }
 
 // roundTripWatched is roundTrip for policies with a BodyIdleTimeout. The request
 // gets a context that can be ended when the body stands still.
-func (u *upstream) roundTripWatched(req *http.Request, limit time.Duration) (*http.Response, error) {
+func (u *upstream) roundTripWatched(req *http.Request, r *ruling, limit time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	body := &watchedResponse{limit: limit, cancel: cancel}
-	resp, err := u.send(req.WithContext(ctx))
+	resp, err := u.send(req.WithContext(ctx), r)
 	if err != nil {
 		cancel(nil)
 		return nil, err

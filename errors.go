@@ -13,6 +13,14 @@ var (
 	// Shutdown, and of those that Close interrupted.
 	ErrClosed = errors.New("idlewise: transport is closed")
 
+	// ErrRetryBudget is matched by the errors of requests that would have been sent
+	// again, were it not for the upstream's budget for that; see Retry.
+	ErrRetryBudget = errors.New("idlewise: the retry budget is used up")
+
+	// ErrCircuitOpen is matched by the errors of requests that were not sent, since
+	// the upstream's circuit breaker is open; see Breaker and CircuitOpenError.
+	ErrCircuitOpen = errors.New("idlewise: the circuit breaker is open")
+
 	errDefaultTransport = errors.New("idlewise: DefaultTransport is shared by the whole program and cannot be closed; make a Transport of your own with New")
 )
 
@@ -39,7 +47,11 @@ type Error struct {
 	Attempts []Attempt
 
 	verdict string
+	budget  bool // it was the budget that stood in the way
 }
+
+// Is reports whether target is ErrRetryBudget, and that was the reason.
+func (e *Error) Is(target error) bool { return e.budget && target == ErrRetryBudget }
 
 func (e *Error) Error() string {
 	return "idlewise: " + e.verdict + ": " + e.Err.Error()
@@ -112,13 +124,14 @@ const (
 	notReplayable = "not repeated (set Request.GetBody so that the body can be sent again)"
 	notAllowed    = "not repeated (WithoutRetry)"
 	notAgain      = "and so did the request's resend"
+	notInBudget   = "not repeated again (the upstream's retry budget is used up)"
 	notDialed     = "and no connection could be opened for the resend"
 )
 
 // judged makes the error for attempts, those before being resent and last being
 // what went wrong in the end, with the given evidence.
 func judged(attempts, before []Attempt, last error, ev Evidence, why string) *Error {
-	e := &Error{Err: last, Evidence: ev, Attempts: attempts}
+	e := &Error{Err: last, Evidence: ev, Attempts: attempts, budget: why == notInBudget}
 	all := causes{last}
 	for _, a := range before {
 		if a.Err != nil {

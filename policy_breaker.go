@@ -15,18 +15,18 @@ import (
 // once; when it is half-open, Settings.MaxRequests are let through to find out
 // whether the upstream is well again. Attempts count, retries included.
 //
-// A Breaker must not be changed once it is in a Policy.
+// A Breaker must not be changed once it is in a Policy. Its state outlives
+// SetPolicies as long as the settings stay the same. Functions are compared by
+// their code: name them, since the compiler may make several of a literal.
 type Breaker struct {
 	// Settings are gobreaker's, as they are. OnStateChange is called with the
 	// upstream's name where Name is empty, while gobreaker's lock is held.
 	// IsSuccessful and IsExcluded are asked about attempts that failed, by an
 	// error, or by a *StatusError for one of Statuses.
-	//
-	// Where IsSuccessful and IsExcluded are nil, failures are the connections
-	// that could not be opened, those attempts that Retry.PerTryTimeout ended,
-	// and Statuses. The ends of contexts and requests that are invalid count
-	// neither way, and nor do other errors. The stale connections that a resend
-	// replaced are never asked about.
+	// They are not asked about, and no breaker counts, what says nothing about the
+	// upstream: connections that it had closed while they were idle, streams that
+	// it refused, the ends of contexts, and invalid requests. What is left are
+	// connections that could not be opened or were lost, and timeouts.
 	Settings gobreaker.Settings
 
 	// Statuses are the response statuses that count as failures. Default: none.
@@ -60,8 +60,7 @@ func (b *Breaker) mistakes(path string) []error {
 	return errs
 }
 
-// sameBreaker reports whether a state kept for a serves for b as well. Functions
-// are the same if their code is, which is all that can be known.
+// sameBreaker reports whether a state kept for a serves for b as well.
 func sameBreaker(a, b *Breaker) bool {
 	switch {
 	case a == b:

@@ -39,85 +39,153 @@ const (
 
 // A call is one request's way through its attempts.
 type call struct {
-	u    *upstream
-	req  *http.Request
-	opt  options
-	body payload
+	u     *upstream
+	given *http.Request // by the caller
+	req   *http.Request // what is sent
+	opt   options
+	body  payload
+	mark  marking
 
-	past    []Attempt // those that failed
-	unknown int       // resends whose evidence was unknown
+	number    int       // of the attempt, from 1 on
+	notBefore time.Time // when a connection must have begun to be good enough
+	past      []Attempt // those that failed, since the policy's last retry
+	unknown   int       // of these, those whose evidence was unknown
+	resends   int       // in all
+	last      failure   // how the last attempt failed, if it did
+	evidence  Evidence  // of the last attempt
+	over      bool      // nothing of its request is being written any more, for certain
+	on        *conn     // what it was made on; nil if nothing was got
 }
+
+// A failure is what a policy's retry must know about the error of an attempt.
+type failure uint8
+
+const (
+	// failedOtherwise: the server may have processed the request.
+	failedOtherwise failure = iota
+	// failedToConnect: no connection was got.
+	failedToConnect
+	// failedUnsent: nothing of the request reached the server on a new connection.
+	failedUnsent
+	// failedRefused: the server said that it had not processed the request.
+	failedRefused
+	// failedByRace: a connection that had been in use failed. If nothing is proven,
+	// the server may have processed the request all the same.
+	failedByRace
+	// failedForGood: no other attempt would fare better, or none is to be made.
+	failedForGood
+)
 
 // roundTrip sends a request as the policy says.
 func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
-	if limit := u.policy().BodyIdleTimeout; limit > 0 && len(req.Header["Upgrade"]) == 0 {
-		return u.roundTripWatched(req, limit)
+	r := u.ruling.Load()
+	if limit := r.policy.BodyIdleTimeout; limit > 0 && len(req.Header["Upgrade"]) == 0 {
+		return u.roundTripWatched(req, r, limit)
 	}
-	return u.send(req)
+	return u.send(req, r)
 }
 
-// send sends req, and sends it again when its connection turns out to have been
-// closed and that is safe.
-func (u *upstream) send(req *http.Request) (*http.Response, error) {
+// send sends req, again and again if the policy wants that.
+func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
 	if u.t.ending.Load() {
 		closeBody(req)
 		return nil, ErrClosed
 	}
-	ctx := req.Context()
-	c := call{u: u, req: req, opt: optionsOf(ctx), body: newPayload(req)}
-	hooks := traced{httptrace.ContextClientTrace(ctx), c.opt.trace}
-	elicit := u.policy().ElicitHint == On
-
 	now := time.Now()
-	var notBefore time.Time
+	c := call{u: u, given: req, req: req, opt: optionsOf(req.Context()), body: newPayload(req)}
+	c.mark.elicit = r.policy.ElicitHint == On
 	if c.opt.fresh {
-		notBefore = now
+		c.notBefore = now
 	}
+	u.shared().budget.noteRequest(now)
+	if r.retries {
+		return c.sendByPolicy(&r.policy)
+	}
+	resp, err := c.attempts(now)
+	return c.end(resp, err)
+}
+
+// attempts sends the request, and sends it again when its connection turns out to
+// have been closed and that is safe. The body is left as it is.
+func (c *call) attempts(now time.Time) (*http.Response, error) {
+	hooks := traced{httptrace.ContextClientTrace(c.req.Context()), c.opt.trace}
 	refusals := 0
-	for number := 1; ; number++ {
-		l, err := c.connect(hooks.ht, now, notBefore)
+	for {
+		c.last, c.on, c.evidence = failedToConnect, nil, NoEvidence
+		l, err := c.connect(hooks.ht, now)
 		if err != nil {
-			return nil, c.fail(err)
+			if c.u.t.validator.check(c.req) != nil {
+				c.last = failedForGood
+			}
+			return nil, err
 		}
-		hooks.start(&l, number)
+		c.on = l.c
+		c.number++
+		c.mark.number = c.number
+		hooks.start(&l, c.number)
 		l.provable = c.wantsProof(&l)
-		out := l.send(req, &c.body, elicit)
+		out := l.send(c.req, &c.body, c.mark)
+		c.last, c.evidence, c.over = out.failure(&l), out.evidence, out.over && out.evidence != NoEvidence
 		if out.evidence == NoEvidence {
-			hooks.done(&l, number, out, false)
-			return c.finish(out)
+			hooks.done(&l, c.number, out, false)
+			return out.resp, out.err
 		}
 
 		// The connection failed under the request.
 		now = time.Now()
 		why := c.obstacle(&l, out)
-		hooks.done(&l, number, out, why == "")
+		if why == "" && c.resends > 0 && !c.u.shared().budget.withdraw(now) {
+			why = notInBudget
+			c.u.pool.count(func(n *counts) { n.budgetEmpty++ })
+		}
+		hooks.done(&l, c.number, out, why == "")
 		c.learn(&l, out, now, why == "")
+		if !out.alive {
+			c.notBefore = l.c.endedAt(now)
+		}
 		if why != "" {
-			return c.giveUp(&l, number, out, why)
+			return out.resp, c.giveUp(&l, out, why)
 		}
 		if out.resp != nil {
 			out.resp.Body.Close()
 		}
-		c.past = append(c.past, l.record(number, out, true))
+		c.past = append(c.past, l.record(c.number, out, true))
+		c.resends++
 		if out.evidence == Unknown {
 			c.unknown++
 		}
 		if err := c.body.rewind(out.over); err != nil {
-			return nil, c.fail(judged(c.past, c.past, err, out.evidence, "not repeated (GetBody failed)"))
+			c.last = failedForGood
+			return nil, judged(c.past, c.past, err, out.evidence, "not repeated (GetBody failed)")
 		}
 		if !out.alive {
-			notBefore = l.c.endedAt(now)
 			continue
 		}
 		// The server is well and only had too much to do. The same connection
 		// will do, after a moment from the second refusal on.
 		if refusals++; refusals > 1 {
-			if err := sleep(req, rand.N(refusedWait<<refusals)); err != nil {
-				return nil, c.fail(err)
+			if err := sleep(c.req, rand.N(refusedWait<<refusals)); err != nil {
+				c.last = failedForGood
+				return nil, err
 			}
 			now = time.Now()
 		}
 	}
+}
+
+// failure says how an attempt on l failed.
+func (o outcome) failure(l *lease) failure {
+	switch {
+	case o.invalid:
+		return failedForGood
+	case o.evidence == Refused:
+		return failedRefused
+	case l.kept() && (o.evidence == Unsent || o.evidence == Undelivered || o.evidence == Unknown):
+		return failedByRace
+	case o.evidence == Unsent:
+		return failedUnsent
+	}
+	return failedOtherwise
 }
 
 // endedAt is when c was found to be of no use: what is opened later can be
@@ -137,7 +205,7 @@ func (c *conn) endedAt(now time.Time) time.Time {
 
 // connect gets a connection. A first attempt's error is as net/http gives it;
 // a resend's dial is tried again within the resend's own limits.
-func (c *call) connect(ht *httptrace.ClientTrace, now, notBefore time.Time) (lease, error) {
+func (c *call) connect(ht *httptrace.ClientTrace, now time.Time) (lease, error) {
 	for dials := 0; ; dials++ {
 		if len(c.past) > 0 {
 			if err := canceled(c.req); err != nil {
@@ -145,7 +213,7 @@ func (c *call) connect(ht *httptrace.ClientTrace, now, notBefore time.Time) (lea
 			}
 		}
 		traceGetConn(ht, c.u.dialTo)
-		l, err := c.u.pool.acquire(c.req, now, notBefore)
+		l, err := c.u.pool.acquire(c.req, now, c.notBefore)
 		switch {
 		case err == nil, len(c.past) == 0:
 			return l, err
@@ -185,38 +253,34 @@ func (c *call) wantsProof(l *lease) bool {
 		!isIdempotent(c.req, c.opt) && c.u.policy().Evidence == On
 }
 
-// finish returns what an attempt brought whose connection did not fail.
-func (c *call) finish(out outcome) (*http.Response, error) {
-	if out.err == nil {
-		c.body.leave()
-		return timed(out.resp, c.req), nil
-	}
-	return nil, c.fail(out.err)
-}
-
-// giveUp returns what the last attempt brought: a response that says as much,
-// or the error.
-func (c *call) giveUp(l *lease, number int, out outcome, why string) (*http.Response, error) {
-	if out.resp != nil {
-		c.body.leave()
-		return timed(out.resp, c.req), nil
-	}
-	if why == notJudged {
+// giveUp returns the error of the last attempt; none if there is a response that
+// says as much.
+func (c *call) giveUp(l *lease, out outcome, why string) error {
+	switch {
+	case out.resp != nil:
+		return nil
+	case why == notJudged:
 		// Also of a resend: programs such as Kubernetes' compare with io.EOF.
-		return nil, c.fail(out.err)
+		return out.err
 	}
-	all := append(c.past, l.record(number, out, false))
-	return nil, c.fail(judged(all, c.past, out.err, out.evidence, why))
+	all := append(c.past, l.record(c.number, out, false))
+	return judged(all, c.past, out.err, out.evidence, why)
 }
 
-// fail ends the call with err, which says so if Close was what ended it.
-func (c *call) fail(err error) error {
+// end ends the call with what it brought. An error says so if Close was what
+// ended it.
+func (c *call) end(resp *http.Response, err error) (*http.Response, error) {
+	c.body.freeKept()
+	if err == nil {
+		c.body.leave()
+		return timed(resp, c.req), nil
+	}
 	c.body.close()
 	awaitCancel(c.req)
 	if c.u.t.cut.Load() && !errors.Is(err, ErrClosed) && canceled(c.req) == nil {
-		return fmt.Errorf("%w: %w", ErrClosed, err)
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	return err
+	return nil, err
 }
 
 // notJudged is the obstacle of failures that idlewise has nothing to say
@@ -356,7 +420,11 @@ func isIdempotent(req *http.Request, o options) bool {
 	case "", "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY":
 		return true
 	}
-	_, key := req.Header["Idempotency-Key"]
-	_, xKey := req.Header["X-Idempotency-Key"]
+	return hasKey(req.Header)
+}
+
+func hasKey(h http.Header) bool {
+	_, key := h["Idempotency-Key"]
+	_, xKey := h["X-Idempotency-Key"]
 	return key || xKey
 }

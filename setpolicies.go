@@ -11,6 +11,7 @@ import (
 type ruling struct {
 	policy  Policy // with everything filled in
 	pattern string // that selected it; "" for the default
+	retries bool   // the policy asks for more than attempts do by themselves
 }
 
 // Policies returns the policies in force, as they were given.
@@ -71,6 +72,8 @@ func (t *Transport) compile(p Policies) (*policyTable, error) {
 func (u *upstream) rule(table *policyTable) {
 	r := &ruling{}
 	r.policy, r.pattern = table.find(u.policyFor)
+	r.retries = r.policy.retries()
+	u.shared().breaker.set(u.name, r.policy.Breaker)
 	if old := u.ruling.Swap(r); old != nil {
 		u.pool.policyChanged(&old.policy, &r.policy)
 	}

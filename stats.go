@@ -21,6 +21,16 @@ type counts struct {
 	upgradesEnded   [endedByKinds]uint64
 	probes          uint64
 	probesFailed    uint64
+	retries         uint64
+	budgetEmpty     uint64
+	circuitOpen     uint64
+}
+
+// count changes the counts; no lock is held.
+func (p *pool) count(change func(*counts)) {
+	p.mu.Lock()
+	change(&p.counts)
+	p.mu.Unlock()
 }
 
 func (c *counts) add(o *counts) {
@@ -43,6 +53,9 @@ func (c *counts) add(o *counts) {
 	}
 	c.probes += o.probes
 	c.probesFailed += o.probesFailed
+	c.retries += o.retries
+	c.budgetEmpty += o.budgetEmpty
+	c.circuitOpen += o.circuitOpen
 }
 
 // Counters count what happened since the Transport, or the upstream's record,
@@ -61,6 +74,13 @@ type Counters struct {
 	// the request's delivery; Resent those of them that were sent again.
 	Failed map[Evidence]uint64 `json:"failed"`
 	Resent map[Evidence]uint64 `json:"resent"`
+
+	// Retries counts the policy's retries (Policy.Retry); BudgetEmpty the retries
+	// and resends that the budget did not allow; CircuitOpen the attempts that were
+	// not made since the breaker was open.
+	Retries     uint64 `json:"retries"`
+	BudgetEmpty uint64 `json:"budget_empty"`
+	CircuitOpen uint64 `json:"circuit_open"`
 
 	// StaleIdempotent and StaleOther count requests that met a reused
 	// connection which the server had closed.
@@ -84,6 +104,7 @@ func (c *counts) export() Counters {
 		Closed: make(map[CloseReason]uint64), Failed: make(map[Evidence]uint64), Resent: make(map[Evidence]uint64),
 		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
 		Probes: c.probes, ProbesFailed: c.probesFailed,
+		Retries: c.retries, BudgetEmpty: c.budgetEmpty, CircuitOpen: c.circuitOpen,
 	}
 	for i, n := range c.upgradesEnded {
 		if n > 0 {
@@ -131,6 +152,9 @@ type UpstreamStats struct {
 	Waiting  int `json:"waiting"`   // requests that wait for a connection
 	InFlight int `json:"in_flight"` // calls of RoundTrip that have not returned
 
+	Budget  int    `json:"budget"`  // how many retries there could be at once
+	Breaker string `json:"breaker"` // "closed", "half-open" or "open"; "" if there is none
+
 	Counters
 }
 
@@ -140,6 +164,11 @@ func (t *Transport) Stats() Stats {
 	if t.ready() != nil {
 		return Stats{}
 	}
+	// The program may be told of a breaker's change, and is not to find locks held.
+	breakers := make(map[*upstream]string)
+	for _, u := range t.registry.all() {
+		breakers[u] = u.shared().breaker.text()
+	}
 	var total counts
 	var s Stats
 	// Under the registry's lock, lest a record that is dropped meanwhile is
@@ -147,13 +176,14 @@ func (t *Transport) Stats() Stats {
 	t.registry.mu.RLock()
 	defer t.registry.mu.RUnlock()
 	total.add(&t.registry.past)
+	now := time.Now()
 	for _, u := range t.registry.upstreams {
 		p := &u.pool
 		p.mu.Lock()
 		us := UpstreamStats{
 			Name: u.name, Pattern: u.ruling.Load().pattern,
 			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Probing: p.probeSlots, Waiting: p.waiters.n,
-			InFlight: int(u.inFlight.Load()),
+			InFlight: int(u.inFlight.Load()), Budget: u.shared().budget.remaining(now), Breaker: breakers[u],
 		}
 		if p.canary != nil {
 			us.Canaries = 1

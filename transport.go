@@ -21,6 +21,7 @@ const (
 	defaultMaxUpstreams   = 4096
 	defaultTotalIdleConns = 1024
 	defaultMaxCanaries    = 32
+	defaultReplayBytes    = 64 << 20
 )
 
 // A Config says how a Transport is made. The zero value is a good one.
@@ -62,6 +63,10 @@ type Config struct {
 	// open past their deadline to see when the server closes them; see
 	// Policy.Canary. Negative: none. Default: 32.
 	MaxCanaries int
+
+	// MaxReplayBytes bounds what is kept of request bodies for Retry.MaxReplayBody,
+	// in the whole Transport. Negative: nothing. Default: 64 MiB.
+	MaxReplayBytes int64
 }
 
 // A Transport is an http.RoundTripper that does not send requests on
@@ -95,6 +100,7 @@ type Transport struct {
 	registry   registry
 	idleConns  atomic.Int64
 	canaries   atomic.Int64
+	replays    byteStore
 	probes     probeSeats
 	capping    sync.Mutex // held while idle connections beyond maxIdle are closed
 	lastConnID atomic.Uint64
@@ -173,6 +179,8 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 	fill(&t.maxIdle, defaultTotalIdleConns)
 	t.maxCanaries = int64(cfg.MaxCanaries)
 	fill(&t.maxCanaries, defaultMaxCanaries)
+	t.replays.limit = cfg.MaxReplayBytes
+	fill(&t.replays.limit, defaultReplayBytes)
 	if cfg.Learned != nil {
 		t.learned = make(map[string]UpstreamKnowledge, len(cfg.Learned.Upstreams))
 		for _, k := range cfg.Learned.Upstreams {

@@ -34,6 +34,8 @@ type upstream struct {
 
 	pool pool
 
+	own shared // what it shares with nobody
+
 	attempts atomic.Pointer[sync.Pool] // of *attemptContext; nil: none was used yet
 
 	// inFlight counts RoundTrips that have not returned.
@@ -44,6 +46,9 @@ type upstream struct {
 
 // policy is the one in force. It is not changed but replaced.
 func (u *upstream) policy() *Policy { return &u.ruling.Load().policy }
+
+// shared is what the upstream may share with others.
+func (u *upstream) shared() *shared { return &u.own }
 
 // A spelling is how a request names its upstream.
 type spelling struct {

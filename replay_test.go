@@ -1,0 +1,166 @@
+package idlewise
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+// echoing answers the first requests with 503 after it has read them, and then
+// with what it reads.
+func echoing(failures int) *scripted {
+	return &scripted{f: func(n int, w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if n <= failures {
+			w.WriteHeader(503)
+			return
+		}
+		w.Write(b)
+	}}
+}
+
+func TestABodyWithoutGetBodyIsRecordedAndSentAgain(t *testing.T) {
+	for name, tls := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg := worldConfig{latency: time.Millisecond, server: faultserver.Config{Handler: echoing(2), TLS: tls}, client: retrying(Retry{Max: 3, MaxReplayBody: 100})}
+			inWorld(t, cfg, func(t *testing.T, w *world) {
+				body := &watchedBody{Reader: strings.NewReader("the document")}
+				s, err := w.send(request(t, "PUT", w.url("/"), body))
+				require.NoError(t, err)
+				require.Equal(t, "the document", s)
+				synctest.Wait()
+				require.EqualValues(t, 1, body.closed.Load())
+				require.Zero(t, w.tr.replays.held.Load())
+			})
+		})
+	}
+}
+
+func TestABodyInMemoryAndAFileAreRecordedToo(t *testing.T) {
+	name := t.TempDir() + "/document"
+	require.NoError(t, os.WriteFile(name, []byte("the document"), 0o600))
+	file, err := os.Open(name)
+	require.NoError(t, err)
+	for _, body := range []io.ReadCloser{io.NopCloser(strings.NewReader("the document")), file} {
+		inRetryingWorld(t, echoing(2), Retry{Max: 3, MaxReplayBody: 12}, func(t *testing.T, w *world) {
+			req := request(t, "PUT", w.url("/"), nil)
+			req.Body, req.ContentLength = body, 12
+			s, err := w.send(req)
+			require.NoError(t, err)
+			require.Equal(t, "the document", s)
+			synctest.Wait()
+			require.Zero(t, w.tr.replays.held.Load())
+		})
+	}
+	require.ErrorIs(t, file.Close(), os.ErrClosed)
+}
+
+func TestABodyThatIsTooLongIsSentAndNotRepeated(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit, all int64
+		body       string
+	}{
+		"for the policy":    {limit: 5, body: "longer"},
+		"for the Transport": {limit: 100, all: 5, body: "longer"},
+		"for both":          {limit: -1, all: -1, body: "longer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := worldConfig{latency: time.Millisecond, server: faultserver.Config{Handler: echoing(1)}, client: retrying(Retry{Max: 3, MaxReplayBody: c.limit})}
+			cfg.client.MaxReplayBytes = c.all
+			inWorld(t, cfg, func(t *testing.T, w *world) {
+				body := &watchedBody{Reader: strings.NewReader(c.body)}
+				resp, err := w.tr.RoundTrip(request(t, "PUT", w.url("/"), body))
+				require.NoError(t, err)
+				require.Equal(t, 503, resp.StatusCode)
+				resp.Body.Close()
+				synctest.Wait()
+				require.EqualValues(t, 1, body.closed.Load())
+				require.Zero(t, w.tr.replays.held.Load())
+				require.Zero(t, w.only().Retries)
+			})
+		})
+	}
+}
+
+// While the program's Read has not returned, nobody else can read the body.
+func TestABodyThatIsBeingReadIsNotRepeated(t *testing.T) {
+	h := &scripted{f: func(_ int, w http.ResponseWriter, _ *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex() // do not read on before answering
+		w.WriteHeader(503)
+		w.(http.Flusher).Flush()
+	}}
+	inRetryingWorld(t, h, Retry{Max: 1, MaxReplayBody: 100}, func(t *testing.T, w *world) {
+		body := &watchedBody{Reader: io.MultiReader(strings.NewReader("first"), &slowReader{wait: 10 * time.Second, r: strings.NewReader(" second")})}
+		resp, err := w.tr.RoundTrip(request(t, "PUT", w.url("/"), body))
+		require.NoError(t, err)
+		require.Equal(t, 503, resp.StatusCode)
+		resp.Body.Close()
+		require.EqualValues(t, 1, h.n.Load())
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, body.closed.Load())
+		require.Zero(t, w.tr.replays.held.Load())
+	})
+}
+
+func TestARecordingGoesOnWhereItEnded(t *testing.T) {
+	store := &byteStore{limit: 100}
+	body := &watchedBody{Reader: strings.NewReader("first second")}
+	b := newPayload(request(t, "PUT", "http://a/", body))
+	b.record(store, 100)
+	first, _ := b.forAttempt()
+	_, err := io.ReadFull(first, make([]byte, 5))
+	require.NoError(t, err)
+	require.NoError(t, first.Close())
+	require.Zero(t, body.closed.Load(), "the rest is still needed")
+	require.True(t, b.replayable(false))
+	require.NoError(t, b.rewind(false))
+	_, err = first.Read(make([]byte, 5))
+	require.ErrorIs(t, err, http.ErrBodyReadAfterClose)
+	second, _ := b.forAttempt()
+	whole, err := io.ReadAll(second)
+	require.NoError(t, err)
+	require.Equal(t, "first second", string(whole))
+	require.EqualValues(t, 12, store.held.Load())
+	require.NoError(t, b.rewind(false))
+	third, _ := b.forAttempt()
+	whole, err = io.ReadAll(third)
+	require.NoError(t, err)
+	require.Equal(t, "first second", string(whole))
+	b.close()
+	require.EqualValues(t, 1, body.closed.Load())
+	require.Zero(t, store.held.Load())
+}
+
+// A slowReader waits before its first Read.
+type slowReader struct {
+	wait time.Duration
+	r    io.Reader
+}
+
+func (s *slowReader) Read(p []byte) (int, error) {
+	time.Sleep(s.wait)
+	s.wait = 0
+	return s.r.Read(p)
+}
+
+// A stale connection's resend has the recorded body as well.
+func TestAResendHasTheRecordedBody(t *testing.T) {
+	cfg := worldConfig{latency: time.Millisecond, server: onReuse(faultserver.FinAfterRequest), client: retrying(Retry{MaxReplayBody: 100})}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		body := &watchedBody{Reader: strings.NewReader("the document")}
+		_, err := w.send(request(t, "PUT", w.url("/"), body))
+		require.NoError(t, err)
+		synctest.Wait()
+		require.EqualValues(t, 1, body.closed.Load())
+		require.EqualValues(t, 1, w.only().Resent[Unknown])
+	})
+}
