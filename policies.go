@@ -65,25 +65,24 @@ func (t *policyTable) find(h hostPort) (Policy, string) {
 // compile resolves inheritance down from defaults. The table is usable even
 // where there are mistakes, all of which are reported.
 func (p Policies) compile(defaults Policy) (*policyTable, error) {
-	errs := p.Default.mistakesAlone("Policies.Default")
 	t := &policyTable{fallback: p.Default.inherit(defaults)}
-	errs = append(errs, t.fallback.contradictions("Policies.Default")...)
+	errs := policyErrors(defaultPath, "", append(p.Default.mistakesAlone(defaultPath), t.fallback.contradictions(defaultPath)...))
 
 	// In sorted order, so that the same mistakes make the same error.
 	spelled := make(map[string]string)
 	for _, text := range slices.Sorted(maps.Keys(p.Upstreams)) {
-		path := fmt.Sprintf("Policies.Upstreams[%q]", text)
+		path := upstreamPath(text)
+		wrong := func(message string) { errs = append(errs, &PolicyError{Pattern: text, Message: message, path: path}) }
 		own := p.Upstreams[text]
 		whole := own.inherit(t.fallback)
-		errs = append(errs, own.mistakesAlone(path)...)
-		errs = append(errs, whole.contradictions(path)...)
+		errs = append(errs, policyErrors(path, text, append(own.mistakesAlone(path), whole.contradictions(path)...))...)
 		pat, err := parsePattern(text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			wrong(err.Error())
 			continue
 		}
 		if other, ok := spelled[pat.key()]; ok {
-			errs = append(errs, fmt.Errorf("%s: matches exactly what %q matches; remove one of the two", path, other))
+			wrong(fmt.Sprintf("matches exactly what %q matches; remove one of the two", other))
 			continue
 		}
 		spelled[pat.key()] = text

@@ -165,3 +165,31 @@ func FuzzPattern(f *testing.F) {
 		}
 	})
 }
+
+func TestAMistakeInPoliciesTellsPatternFieldAndMessage(t *testing.T) {
+	p := Policies{
+		Default: Policy{Retry: Retry{WaitMin: 10 * time.Second}},
+		Upstreams: map[string]Policy{
+			`a": b`:           {Probe: ProbePolicy{Path: "health"}, Retry: Retry{WaitMin: time.Second}},
+			"api.example.com": {Retry: Retry{WaitMin: time.Second}},
+		},
+	}
+	joined, ok := p.Validate().(interface{ Unwrap() []error })
+	require.True(t, ok)
+	var got []PolicyError
+	for _, err := range joined.Unwrap() {
+		var mistake *PolicyError
+		require.ErrorAs(t, err, &mistake)
+		got = append(got, PolicyError{Pattern: mistake.Pattern, Field: mistake.Field, Message: mistake.Message})
+	}
+	require.Equal(t, []PolicyError{
+		{Field: "Retry.WaitMin", Message: "10s is longer than WaitMax, 5s; lower WaitMin or raise WaitMax"},
+		{Pattern: `a": b`, Field: "Probe.Path", Message: `"health" is none; give one such as /health`},
+		{Pattern: `a": b`, Message: `" b" does not belong in a pattern; give host, *.domain or host:port only, with http:// or https:// before it if needed`},
+	}, got)
+	require.ErrorContains(t, p.Validate(), `Policies.Upstreams["a\": b"].Probe.Path: "health" is none`)
+
+	delete(p.Upstreams, `a": b`)
+	p.Default.Retry.WaitMax = time.Minute
+	require.NoError(t, p.Validate())
+}

@@ -63,7 +63,9 @@ func (t *Transport) SetPolicies(p Policies) error {
 func (t *Transport) compile(p Policies) (*policyTable, error) {
 	table, err := p.compile(t.defaults)
 	if own := p.Default.MaxConns; own > 0 && t.baseMaxConns > 0 && own != t.baseMaxConns {
-		err = errors.Join(fmt.Errorf("Policies.Default.MaxConns: %d differs from the Base's MaxConnsPerHost, %d; set only one of them", own, t.baseMaxConns), err)
+		differs := &PolicyError{Field: "MaxConns", path: defaultPath}
+		differs.Message = fmt.Sprintf("%d differs from the Base's MaxConnsPerHost, %d; set only one of them", own, t.baseMaxConns)
+		err = errors.Join(differs, err)
 	}
 	return table, err
 }
