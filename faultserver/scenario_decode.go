@@ -14,6 +14,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/net/http2"
+
+	"github.com/idlewise/idlewise/internal/nearest"
 )
 
 // decoder turns a tree of nodes, whatever it was parsed from, into Go values.
@@ -185,7 +187,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 				names = append(names, name)
 			}
 			d.fail(key, at, "%v", unknownName("field", key.Value, names))
-			if meant := nearest(key.Value, names); meant != "" {
+			if meant := nearest.Name(key.Value, names); meant != "" {
 				d.bad[join(path, meant)] = true // that it is missing is said
 			}
 			continue
