@@ -1,0 +1,196 @@
+package policyfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A reader turns nodes into settings and collects what is wrong.
+type reader struct{ problems }
+
+func posOf(n *yaml.Node) pos { return pos{n.Line, n.Column} }
+
+// target is the node that n is an alias for, or n.
+func target(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		return n.Alias
+	}
+	return n
+}
+
+// document reads the one document of a file. nil: there is something wrong.
+func (r *reader) document(data []byte) *yaml.Node {
+	const empty = "is empty; write {} if no policies are meant"
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		r.add(pos{1, 1}, "", empty)
+		return nil
+	case err != nil:
+		r.syntax(err, data)
+		return nil
+	}
+	switch err := dec.Decode(&more); {
+	case err == nil:
+		r.add(posOf(&more), "", "begins a second document; a policy file has one")
+	case !errors.Is(err, io.EOF):
+		r.syntax(err, data)
+	}
+	if len(doc.Content) != 1 || isNull(doc.Content[0]) {
+		r.add(pos{1, 1}, "", empty)
+		return nil
+	}
+	return doc.Content[0]
+}
+
+var (
+	syntaxLine    = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+)
+
+// syntax finds the place of what the YAML package complains about: it tells at
+// most the line, and in its text only. The column is where that line begins to
+// say something.
+func (r *reader) syntax(err error, data []byte) {
+	message, line := err.Error(), 1
+	if m := syntaxLine.FindStringSubmatch(message); m != nil {
+		message = message[len(m[0]):]
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = n
+		}
+	}
+	if m := unknownAnchor.FindStringSubmatch(message); m != nil {
+		if i := bytes.Index(data, []byte("*"+m[1])); i >= 0 {
+			before := string(data[:i])
+			line = strings.Count(before, "\n") + 1
+			column := len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
+			r.add(pos{line, column}, "", "no anchor is called %q", m[1])
+			return
+		}
+	}
+	lines := strings.Split(string(data), "\n")
+	line = max(1, min(line, len(lines)))
+	text := lines[line-1]
+	column := len(text) - len(strings.TrimLeft(text, " \t")) + 1
+	r.add(pos{line, column}, "", "is no YAML: %s", message)
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// An entry is a key with its value.
+type entry struct {
+	key   string
+	at    pos // of the key
+	value *yaml.Node
+}
+
+// entries returns what stands in a mapping, its own keys first, then what <<
+// merges into it. Nothing at all, as after a key whose settings are all
+// commented out, is an empty mapping.
+func (r *reader) entries(n *yaml.Node, path, want string) []entry {
+	m := mapping{reader: r, path: path, want: want, taken: make(map[string]bool), state: make(map[*yaml.Node]mergeState)}
+	m.collect(n)
+	return m.entries
+}
+
+type mapping struct {
+	*reader
+	path, want string
+	entries    []entry
+	taken      map[string]bool
+	state      map[*yaml.Node]mergeState
+}
+
+type mergeState int8
+
+const (
+	merging mergeState = iota + 1
+	merged
+)
+
+func (m *mapping) collect(n *yaml.Node) {
+	at := posOf(n)
+	n = target(n)
+	switch {
+	case m.state[n] == merging:
+		m.add(at, m.path, "is merged into itself; remove the alias")
+		return
+	case m.state[n] == merged || isNull(n):
+		return
+	case n.Kind != yaml.MappingNode:
+		m.add(at, m.path, "is %s; give %s", kindOf(n), m.want)
+		return
+	}
+	m.state[n] = merging
+	defer func() { m.state[n] = merged }()
+	first := make(map[string]int)
+	var merges []*yaml.Node
+	var own []entry
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := target(n.Content[i]), n.Content[i+1]
+		e := entry{key: key.Value, at: posOf(n.Content[i]), value: value}
+		switch {
+		case key.Kind != yaml.ScalarNode || isNull(key):
+			m.add(e.at, m.path, "has a key that is %s; give %s", kindOf(key), m.want)
+		case key.ShortTag() == "!!merge":
+			merges = append(merges, value)
+		case first[e.key] > 0:
+			m.add(e.at, join(m.path, e.key), "is there twice, first in line %d; remove one of the two", first[e.key])
+		default:
+			first[e.key] = max(e.at.line, 1)
+			own = append(own, e)
+		}
+	}
+	for _, e := range own {
+		if !m.taken[e.key] {
+			m.taken[e.key] = true
+			m.entries = append(m.entries, e)
+		}
+	}
+	for _, value := range merges {
+		if list := target(value); list.Kind == yaml.SequenceNode {
+			for _, item := range list.Content {
+				m.collect(item)
+			}
+			continue
+		}
+		m.collect(value)
+	}
+}
+
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case isNull(n):
+		return "without a value"
+	}
+	return strconv.Quote(shortened(n.Value))
+}
+
+// shortened keeps a message readable whatever stands in the file.
+func shortened(text string) string {
+	const enough = 60
+	if runes := []rune(text); len(runes) > enough {
+		return string(runes[:enough]) + "…"
+	}
+	return text
+}
+
+// join is the path of a key below path.
+func join(path, key string) string {
+	key = shortened(key)
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
