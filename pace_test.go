@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,4 +181,68 @@ func TestDialRatesThatMeanNothingAreRefused(t *testing.T) {
 	p = Policy{DialRate: math.MaxFloat64}
 	require.Equal(t, math.MaxInt32, p.dialBurst())
 	require.NotEmpty(t, fmt.Sprint(p))
+}
+
+// A server is restarted under 2,500 callers that wait for its answers, and for two
+// seconds its machine answers nothing.
+func TestTheCallersOfARestartedServerAreServedAsFastAsDialsArePermitted(t *testing.T) {
+	const callers, perSecond, down = 2500, 500, 2 * time.Second
+	var restarting atomic.Bool
+	var up chan struct{} // made in the bubble
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" && !restarting.Load() {
+			<-r.Context().Done()
+		}
+	})
+	inWorld(t, worldConfig{
+		latency: time.Millisecond,
+		client:  Config{MaxIdleConns: -1, Policies: Policies{Default: Policy{DialRate: perSecond, DialBurst: 50, MaxIdleConns: -1}}},
+		server:  faultserver.Config{Handler: h},
+		base: func(b *http.Transport) {
+			dial := b.DialContext
+			b.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if restarting.Load() {
+					select {
+					case <-up:
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
+				}
+				return dial(ctx, network, addr)
+			}
+		},
+	}, func(t *testing.T, w *world) {
+		up = make(chan struct{})
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		var waits []time.Duration
+		var restart time.Time
+		for range callers {
+			all.Go(func() {
+				_, err := w.do(t.Context(), "GET", "/slow", "")
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				waits = append(waits, time.Since(restart))
+			})
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		require.EqualValues(t, callers, w.only().Open)
+		restarting.Store(true)
+		restart = time.Now()
+		dials := w.dials.Load()
+		w.server.Kill()
+		time.Sleep(down)
+		require.LessOrEqual(t, w.only().Dialing, callers)
+		close(up)
+		all.Wait()
+		slices.Sort(waits)
+		took := time.Since(restart)
+		t.Logf("served after p50 %v, p99 %v, last %v; %d dials", waits[callers/2], waits[callers*99/100], waits[callers-1], w.dials.Load()-dials)
+		require.Less(t, w.dials.Load()-dials, int64(50+perSecond*(took.Seconds()+1)))
+		require.Less(t, waits[callers-1], down+callers*time.Second/perSecond+time.Second)
+	})
 }

@@ -46,13 +46,14 @@ type Retry struct {
 	PerTryTimeout time.Duration
 
 	// CheckRetry says whether a response or an error is to be retried; one of the
-	// two is nil. An error that it returns ends the call and goes to the caller;
-	// the response is then closed. It must not read the response's body.
+	// two is nil, and an error is a *url.Error, as http.Client returns it. If it
+	// says no with an error, that goes to the caller, and the response is closed.
+	// It is not asked once the request's context has ended, nor about invalid
+	// requests. It must not read the response's body.
 	//
 	// go-retryablehttp's functions can be assigned.
 	//
-	// Default: yes for errors other than those of contexts, invalid requests and
-	// certificates, and for the statuses 429, 502, 503 and 504.
+	// Default: DefaultCheckRetry.
 	CheckRetry func(ctx context.Context, resp *http.Response, err error) (bool, error)
 
 	// Backoff says how long to wait before a retry, attempt counting from 0. resp
@@ -60,8 +61,7 @@ type Retry struct {
 	//
 	// go-retryablehttp's functions can be assigned.
 	//
-	// Default: full jitter, a random time up to the lesser of max and min·2ⁿ⁺¹,
-	// and at least min.
+	// Default: DefaultBackoff.
 	Backoff func(min, max time.Duration, attempt int, resp *http.Response) time.Duration
 
 	// MaxReplayBody is the size, in bytes, up to which the body of a request

@@ -3,8 +3,6 @@ package idlewise
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -126,11 +124,12 @@ func (c *call) wantsRetry(r *Retry, b *breakerState, number int, resp *http.Resp
 	}
 	check := r.CheckRetry
 	if check == nil {
-		check = defaultCheck
+		check = DefaultCheckRetry
 	}
-	again, checkErr := check(c.given.Context(), resp, c.asClient(err))
+	told := c.asClient(err)
+	again, checkErr := check(c.given.Context(), resp, told)
 	switch {
-	case !again && checkErr != nil:
+	case !again && checkErr != nil && checkErr != told:
 		if resp != nil {
 			resp.Body.Close()
 		}
@@ -202,41 +201,16 @@ func (c *call) asClient(err error) error {
 	return &url.Error{Op: method[:1] + strings.ToLower(method[1:]), URL: c.given.URL.Redacted(), Err: err}
 }
 
-// defaultCheck is what a nil CheckRetry means.
-func defaultCheck(_ context.Context, resp *http.Response, err error) (bool, error) {
-	if err == nil {
-		switch resp.StatusCode {
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			return true, nil
-		}
-		return false, nil
-	}
-	var (
-		verification *tls.CertificateVerificationError
-		authority    x509.UnknownAuthorityError
-		hostname     x509.HostnameError
-		invalid      x509.CertificateInvalidError
-		plaintext    tls.RecordHeaderError
-		open         *CircuitOpenError
-	)
-	return !errors.As(err, &verification) && !errors.As(err, &authority) && !errors.As(err, &hostname) &&
-		!errors.As(err, &invalid) && !errors.As(err, &plaintext) && !errors.As(err, &open), nil
-}
-
 // wait is how long to wait before the retry with that number, from 0 on.
 func (r *Retry) wait(number int, resp *http.Response, now time.Time) time.Duration {
 	if after, ok := retryAfter(resp, now); ok {
 		// Not everybody at the same moment.
 		return min(after+mathrand.N(r.WaitMin), r.WaitMax)
 	}
-	if r.Backoff != nil {
-		return max(r.Backoff(r.WaitMin, r.WaitMax, number, resp), 0)
+	if r.Backoff == nil {
+		return DefaultBackoff(r.WaitMin, r.WaitMax, number, resp)
 	}
-	limit := r.WaitMax
-	if number < 30 && r.WaitMin<<(number+1) > 0 {
-		limit = min(limit, r.WaitMin<<(number+1))
-	}
-	return r.WaitMin + mathrand.N(limit-r.WaitMin+1)
+	return max(r.Backoff(r.WaitMin, r.WaitMax, number, resp), 0)
 }
 
 // retryAfter reads the Retry-After header of a response that says that its server

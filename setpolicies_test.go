@@ -219,3 +219,51 @@ func TestPoliciesReplacedUnderLoadLoseNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestPoliciesReplacedAHundredTimesASecondLoseNothing(t *testing.T) {
+	const callers, rate, lasts = 16, 100, 10 * time.Second
+	for _, h2 := range []bool{false, true} {
+		t.Run(protoName(h2), func(t *testing.T) {
+			cfg := worldConfig{latency: time.Millisecond, server: faultserver.Config{Protocols: protocols(h2), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				time.Sleep(time.Millisecond)
+			})}}
+			cfg.base = func(b *http.Transport) { b.Protocols = protocols(h2) }
+			inWorld(t, cfg, func(t *testing.T, w *world) {
+				began := time.Now()
+				var sent atomic.Int64
+				var all sync.WaitGroup
+				for range callers {
+					all.Go(func() {
+						for time.Since(began) < lasts {
+							sent.Add(1)
+							if _, err := w.do(t.Context(), "POST", "/", "body"); err != nil {
+								t.Errorf("request: %v", err)
+								return
+							}
+						}
+					})
+				}
+				limits := []int{1, 4, 64, -1}
+				for i := 0; time.Since(began) < lasts; i++ {
+					require.NoError(t, w.tr.SetPolicies(Policies{Default: Policy{
+						MaxConns:     limits[i%4],
+						MaxIdleConns: []int{1, 100, 7}[i%3],
+						MaxConnAge:   []time.Duration{0, 20 * time.Millisecond}[i%2],
+						MinIdleConns: []int{0, 1}[i%2],
+						Retry:        []Retry{{}, {Max: 2, PerTryTimeout: time.Second}}[i%2],
+						Breaker:      []*Breaker{nil, {Statuses: []int{500}}, NoBreaker}[i%3],
+					}}))
+					time.Sleep(time.Second / rate)
+					synctest.Wait()
+					if limit := limits[i%4]; limit > 0 && !h2 {
+						// Ten milliseconds are two requests: each connection was checked
+						// out or given back since, and what was too much is gone.
+						require.LessOrEqual(t, w.only().Open, limit)
+					}
+				}
+				all.Wait()
+				t.Logf("%d requests on %d connections", sent.Load(), w.only().Opened)
+			})
+		})
+	}
+}
