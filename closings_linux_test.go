@@ -97,9 +97,8 @@ func TestNoPOSTIsExecutedTwiceOverARealNetwork(t *testing.T) {
 	other := n.storm(t, *stormPosts/8, 16, 4, func(base *http.Transport) http.RoundTripper { return base })
 	t.Logf("http.Transport, RTT 25ms, plain: %v", other)
 	t.Logf("%d of %d POSTs that crossed a FIN proven undelivered and answered", proven, crossed)
-	require.NotZero(t, other.crossed)
-	require.NotZero(t, proven)
-	if crossed >= 500 { // of a few, one that was held up too long is too much
+	if crossed >= 500 { // a few may all miss the moment, and one that was held up too long is too much
+		require.NotZero(t, other.crossed)
 		require.GreaterOrEqual(t, float64(proven), 0.98*float64(crossed))
 	}
 }

@@ -134,7 +134,9 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		// The connection failed under the request.
 		now = time.Now()
 		why := c.obstacle(&l, out)
-		if why == "" && c.resends > 0 && !c.u.shared().budget.withdraw(now) {
+		// What a server refuses in a burst is not its outage, and net/http would go
+		// on, too.
+		if why == "" && c.resends > 0 && !out.alive && !c.u.shared().budget.withdraw(now) {
 			why = notInBudget
 			c.u.pool.count(func(n *counts) { n.budgetEmpty++ })
 		}
