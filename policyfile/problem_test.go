@@ -161,7 +161,7 @@ func TestAMistakeInTheYAMLItselfHasAPlace(t *testing.T) {
 		"default: [":                        "1:1: is no YAML",
 		"default: {}\n---\ndefault: {}\n":   "2:1: begins a second document",
 		"default: {}\n---\n\tx\n":           "3:2: is no YAML",
-		"default: {}\n? \n: {}\n":           "2:1: has a key that is without a value",
+		"default: {}\n? \n: {}\n":           "2:2: has a key that is without a value",
 		"policies: {'': {}}":                "1:12: policies: has a policy without a name",
 		"upstreams: {'': {}}":               `1:13: upstreams[""]: the pattern is empty`,
 		"default: &a {retry: *a}":           "1:14: default.retry.retry: is not known",
