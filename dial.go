@@ -15,14 +15,18 @@ import (
 // caller that caused it: the connection serves whoever comes next.
 type dial struct {
 	owner   *waiter   // whose ctx values it carries; nil: none
+	wanted  time.Time // when it was asked for
 	started time.Time // changed under pool.mu while it is held
 	cancel  context.CancelFunc
+	done    chan struct{} // closed when it has ended and the pool has what it brought
+	err     error         // written before that
 
 	// Guarded by pool.mu: its owner gave up, or CloseIdleConnections canceled
 	// it. What it brings is used, but no caller relies on it.
 	abandoned bool
 
-	held bool // guarded by pool.mu: it has not begun, see pace
+	held    bool // guarded by pool.mu: it has not begun, see pace
+	wanters int  // guarded by pool.mu: who want it though no caller owns it; see Warm
 }
 
 // dialWantedLocked starts the dials that the waiting callers need and the
@@ -86,16 +90,19 @@ func (p *pool) mayShareLocked() bool {
 	return p.multi
 }
 
-func (p *pool) startDialLocked(owner *waiter, values context.Context) {
+func (p *pool) startDialLocked(owner *waiter, values context.Context) *dial {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(values))
-	d := &dial{owner: owner, started: time.Now(), cancel: cancel}
+	now := time.Now()
+	d := &dial{owner: owner, wanted: now, started: now, cancel: cancel, done: make(chan struct{})}
 	p.dials = append(p.dials, d)
 	p.dialing++
 	p.open++
 	go p.dial(ctx, d)
+	return d
 }
 
 func (p *pool) dial(ctx context.Context, d *dial) {
+	defer close(d.done)
 	var c *conn
 	err := p.pace(ctx, d)
 	if err != nil {
@@ -103,6 +110,7 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	} else {
 		c, err = p.connect(ctx, d)
 	}
+	d.err = err
 	ended := err != nil && ctx.Err() != nil // by us
 	if err != nil {
 		// Not otherwise: a dialer may tie its connection's life to the
@@ -128,23 +136,29 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	}
 	if !ended {
 		p.pacing.dialedLocked(d, err != nil)
+		p.readiness.dialedLocked(d, err != nil, now)
 	}
 	if err != nil {
 		p.counts.dialErrors++
 		p.failLocked(d, err)
 		p.dialWantedLocked()
+		p.replenishLocked(now, p.u.policy())
 		p.mu.Unlock()
 		p.u.t.noteQuiet()
 		return
 	}
 	p.known, p.multi = true, c.h2
 	p.addLocked(c)
+	if d.owner == nil {
+		p.counts.warmed++
+	}
 	c.idleSince = now
 	if c.h2 {
 		c.held = true // not idle until the callers that wait are served
 	} else {
 		p.keepLocked(c, now, &doomed)
 		p.dialWantedLocked()
+		p.replenishLocked(now, p.u.policy())
 	}
 	p.mu.Unlock()
 	doomed.shut()
@@ -197,6 +211,9 @@ func (p *pool) slotFreed() {
 	p.mu.Lock()
 	p.open--
 	p.dialWantedLocked()
+	if pol := p.u.policy(); pol.MinIdleConns > 0 {
+		p.replenishLocked(time.Now(), pol)
+	}
 	p.mu.Unlock()
 	p.u.t.noteQuiet()
 }

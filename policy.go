@@ -199,11 +199,20 @@ type Policy struct {
 	DialRate  float64
 	DialBurst int
 
-	// MinIdleConns is how many idle connections are kept ready while the
-	// upstream is in use, that is until MaxIdleTime (or 90 s, where that is
-	// off) after its last request.
+	// MinIdleConns is how many idle connections are kept ready, besides those
+	// with requests, while the upstream is in use: until MaxIdleTime (or 90 s,
+	// where that is off) after its last request or call of Warm. An HTTP/2
+	// connection counts for all of them, in use or not.
 	//
-	// Default: off.
+	// Before a deadline or MaxConnAge retires one of them its successor is
+	// dialed, in the background and about as early as a dial takes, so that at
+	// no instant fewer are ready; where MaxConns leaves no room for both, it is
+	// dialed afterwards. So each costs the server one new connection per idle
+	// timeout. One that was never used is replaced a second after its dial at
+	// the soonest, and a server that cannot be dialed is tried about once a
+	// second.
+	//
+	// Default: off. Then connections are dialed only when requests need them.
 	MinIdleConns int
 
 	// Retry says when requests are sent again although they were answered, or

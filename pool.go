@@ -54,7 +54,8 @@ type pool struct {
 	canary    *conn         // it left the pool, and its socket is open
 	announced time.Duration // by the server's last Keep-Alive header; for Explain
 
-	pacing dialPace // of dials
+	pacing    dialPace // of dials
+	readiness readiness
 
 	probe      *probing // nil: none was wanted yet
 	probeSlots int      // connections that a background probe may have open
@@ -308,6 +309,9 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 	}
 	if why.byServer() && c.served {
 		p.serverEnded = time.Now()
+	}
+	if c.uses == 0 {
+		p.readiness.from = later(p.readiness.from, c.born.Add(leastReplaced))
 	}
 	doomed.add(c)
 	p.u.t.noteQuiet()

@@ -10,6 +10,7 @@ import (
 type counts struct {
 	requests        uint64
 	opened          uint64
+	warmed          uint64
 	dialErrors      uint64
 	dialWaits       uint64
 	waits           uint64
@@ -36,6 +37,7 @@ func (p *pool) count(change func(*counts)) {
 func (c *counts) add(o *counts) {
 	c.requests += o.requests
 	c.opened += o.opened
+	c.warmed += o.warmed
 	c.dialErrors += o.dialErrors
 	c.dialWaits += o.dialWaits
 	c.waits += o.waits
@@ -63,6 +65,7 @@ func (c *counts) add(o *counts) {
 type Counters struct {
 	Requests   uint64 `json:"requests"`    // attempts that got a connection
 	Opened     uint64 `json:"opened"`      // connections
+	Warmed     uint64 `json:"warmed"`      // of these, those opened in advance: for MinIdleConns or by Warm
 	DialErrors uint64 `json:"dial_errors"` // dials that failed
 	DialWaits  uint64 `json:"dial_waits"`  // dials that were held back: by DialRate, or because others had failed
 	Waits      uint64 `json:"waits"`       // requests that found no free connection
@@ -100,7 +103,7 @@ type Counters struct {
 
 func (c *counts) export() Counters {
 	out := Counters{
-		Requests: c.requests, Opened: c.opened, DialErrors: c.dialErrors, DialWaits: c.dialWaits, Waits: c.waits,
+		Requests: c.requests, Opened: c.opened, Warmed: c.warmed, DialErrors: c.dialErrors, DialWaits: c.dialWaits, Waits: c.waits,
 		Closed: make(map[CloseReason]uint64), Failed: make(map[Evidence]uint64), Resent: make(map[Evidence]uint64),
 		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
 		Probes: c.probes, ProbesFailed: c.probesFailed,
@@ -150,7 +153,7 @@ type UpstreamStats struct {
 	Canaries int `json:"canaries"`  // of these, those kept only to see when the server closes them
 	Probing  int `json:"probing"`   // connections that a background probe may have open; they do not count in Open
 	Waiting  int `json:"waiting"`   // requests that wait for a connection
-	InFlight int `json:"in_flight"` // calls of RoundTrip that have not returned
+	InFlight int `json:"in_flight"` // calls of RoundTrip and Warm that have not returned
 
 	Budget  int    `json:"budget"`  // how many retries there could be at once
 	Breaker string `json:"breaker"` // "closed", "half-open" or "open"; "" if there is none

@@ -1,9 +1,6 @@
 package idlewise
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Each pool has one timer for this. It runs only while a connection is idle that will
 // have to be retired, and fires when the first of them is due, or earlier if
@@ -30,11 +27,23 @@ func lookEvery(pol *Policy) time.Duration {
 
 // scheduleLocked makes sure that the sweep runs when c is due.
 func (p *pool) scheduleLocked(c *conn, now time.Time) {
-	at := c.due
+	pol := p.u.policy()
+	at := p.nextLocked(c, now, pol)
 	if c.h2 {
-		at = earlier(at, now.Add(lookEvery(p.u.policy())))
+		at = earlier(at, now.Add(lookEvery(pol)))
 	}
 	p.wakeAtLocked(at, now)
+}
+
+// nextLocked is when the idle connection c must be seen to: when its successor
+// is to be dialed, or it is to be retired.
+func (p *pool) nextLocked(c *conn, now time.Time, pol *Policy) time.Time {
+	if pol.MinIdleConns > 0 {
+		if at := p.successionLocked(c); now.Before(at) {
+			return earlier(at, c.due)
+		}
+	}
+	return c.due
 }
 
 func (p *pool) wakeAtLocked(at, now time.Time) {
@@ -64,7 +73,7 @@ func (p *pool) sweep() {
 		if why := c.expiredLocked(now, pol); why != reasonNone {
 			p.expireLocked(c, why, now, &doomed)
 		} else {
-			next = earlier(next, c.due)
+			next = earlier(next, p.nextLocked(c, now, pol))
 			if c.h2 {
 				look = append(look, c)
 			}
@@ -89,31 +98,6 @@ func (p *pool) sweep() {
 	}
 	if canary != nil {
 		p.lookAtCanary(canary)
-	}
-}
-
-// inUseFor is for how long after its last request an upstream is in use.
-func (p *Policy) inUseFor() time.Duration {
-	if p.MaxIdleTime > 0 {
-		return p.MaxIdleTime
-	}
-	return defaultMaxIdleTime
-}
-
-// replenishLocked opens connections until MinIdleConns are idle or coming, if
-// the upstream is in use.
-func (p *pool) replenishLocked(now time.Time, pol *Policy) {
-	if pol.MinIdleConns <= 0 {
-		return
-	}
-	if elapsed(p.lastUse, now) > pol.inUseFor() {
-		return
-	}
-	for p.mayOpenLocked() && p.nIdle+p.dialing-p.waiters.n < pol.MinIdleConns {
-		if p.multi && len(p.shared)+p.dialing > 0 {
-			return // one HTTP/2 connection serves all
-		}
-		p.startDialLocked(nil, context.Background())
 	}
 }
 

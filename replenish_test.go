@@ -1,0 +1,189 @@
+package idlewise
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
+)
+
+// leastIdle looks every 10 ms for d, and returns how few connections ever
+// were idle.
+func (w *world) leastIdle(d time.Duration) int {
+	least := w.only().Idle
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		least = min(least, w.only().Idle)
+	}
+	return least
+}
+
+func keepingWarm(p Policy) Config { return Config{Policies: Policies{Default: p}} }
+
+func TestAtNoInstantAreFewerThanMinIdleConnsReady(t *testing.T) {
+	for name, p := range map[string]Policy{
+		"idle deadline": {MinIdleConns: 3, ServerKeepAlive: 10 * time.Second},
+		"age":           {MinIdleConns: 3, MaxConnAge: 10 * time.Second},
+		"short":         {MinIdleConns: 3, ServerKeepAlive: 1500 * time.Millisecond},
+		"no more":       {MinIdleConns: 3, MaxIdleConns: 3, ServerKeepAlive: 10 * time.Second},
+		"just room":     {MinIdleConns: 3, MaxConns: 7, ServerKeepAlive: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, worldConfig{latency: 100 * time.Millisecond, client: keepingWarm(p)}, func(t *testing.T, w *world) {
+				w.mustDo("GET", "/", "")
+				require.NoError(t, w.tr.Warm(t.Context(), w.url("/"), 3))
+				dials := int(w.dials.Load())
+				require.GreaterOrEqual(t, w.leastIdle(60*time.Second), 3)
+				life := earliestEnd(p)
+				require.LessOrEqual(t, int(w.dials.Load())-dials, int(3*60*time.Second/(life*8/10)), "each is replaced once")
+			})
+		})
+	}
+}
+
+// earliestEnd is after how long a connection that nobody uses is retired.
+func earliestEnd(p Policy) time.Duration {
+	if p.MaxConnAge > 0 {
+		return p.MaxConnAge * 9 / 10
+	}
+	return p.ServerKeepAlive - p.ServerKeepAlive/5
+}
+
+func TestWithoutRoomASuccessorIsDialedOnceTheOldOneIsClosed(t *testing.T) {
+	p := Policy{MinIdleConns: 3, MaxConns: 3, ServerKeepAlive: 10 * time.Second}
+	inWorld(t, worldConfig{latency: 100 * time.Millisecond, client: keepingWarm(p)}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		require.NoError(t, w.tr.Warm(t.Context(), w.url("/"), 3))
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.Positive(t, w.only().Idle+w.only().Dialing)
+		}
+		time.Sleep(500 * time.Millisecond)
+		require.Equal(t, 3, w.only().Idle)
+		require.EqualValues(t, 3, w.most.Load())
+	})
+}
+
+func TestConnectionsThatTheServerClosesAreReplacedWithoutARequest(t *testing.T) {
+	inWorld(t, worldConfig{client: keepingWarm(Policy{MinIdleConns: 2})}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.GreaterOrEqual(t, w.only().Idle, 2)
+		dials := w.dials.Load()
+		w.server.Restart()
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, 2, w.only().Idle)
+		require.Equal(t, dials+2, w.dials.Load())
+	})
+}
+
+func TestWarmConnectionsThatCannotLastAreNotDialedWithoutAPause(t *testing.T) {
+	hangingUp := faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.AcceptReset}}}
+	for name, cfg := range map[string]worldConfig{
+		"MaxConnAge is shorter than a dial": {latency: 20 * time.Millisecond, client: keepingWarm(Policy{MinIdleConns: 2, MaxConnAge: 10 * time.Millisecond})},
+		"the server hangs up":               {server: hangingUp, client: keepingWarm(Policy{MinIdleConns: 2})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log dialLog
+			cfg.base = log.on
+			inWorld(t, cfg, func(t *testing.T, w *world) {
+				w.tr.Warm(t.Context(), w.url("/"), 1)
+				time.Sleep(60 * time.Second)
+				synctest.Wait()
+				require.InDelta(t, 120, len(log.times), 15, "in a minute, for each of the two")
+				require.LessOrEqual(t, log.most(), 4)
+				time.Sleep(5 * time.Minute)
+				synctest.Wait()
+				require.Less(t, len(log.times), 200, "not once the upstream is out of use")
+			})
+		})
+	}
+}
+
+func TestAServerThatIsDownIsAskedOnceASecondForWarmConnections(t *testing.T) {
+	var log dialLog
+	inWorld(t, worldConfig{client: keepingWarm(Policy{MinIdleConns: 5}), base: log.on}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(2 * time.Second)
+		before := len(log.times)
+		w.refuse.Store(30)
+		w.server.Restart()
+		time.Sleep(20 * time.Second)
+		require.InDelta(t, before+5+13, len(log.times), 7, "five at once, then one after the other")
+		time.Sleep(40 * time.Second)
+		require.Equal(t, 5, w.only().Idle, "the server is back")
+		require.Zero(t, w.only().Waiting)
+	})
+}
+
+func TestNoHTTP2RequestWaitsForTheSuccessorOfAWarmConnection(t *testing.T) {
+	cfg := worldConfig{latency: 20 * time.Millisecond, client: keepingWarm(Policy{MinIdleConns: 1, MaxConnAge: 10 * time.Second})}
+	cfg.server.TLS = true
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		require.NoError(t, w.tr.Warm(t.Context(), w.url("/"), 1))
+		var wg sync.WaitGroup
+		for range 4 { // at every moment a stream is open
+			wg.Go(func() {
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+					if _, err := w.do(context.Background(), "POST", "/", "x"); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.Zero(t, w.only().Waits)
+		require.InDelta(t, 6, w.dials.Load(), 1)
+	})
+}
+
+func TestNothingIsDialedInAdvanceAfterCloseIdleConnections(t *testing.T) {
+	inWorld(t, worldConfig{client: keepingWarm(Policy{MinIdleConns: 2})}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(2 * time.Second)
+		dials := w.dials.Load()
+		w.tr.CloseIdleConnections()
+		require.NoError(t, w.tr.SetPolicies(Policies{Default: Policy{MinIdleConns: 3}}))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, dials, w.dials.Load())
+	})
+}
+
+// Two upstreams want more than the Transport may have idle: neither is to dial
+// what costs the other a connection.
+func TestWarmConnectionsOfSeveralUpstreamsDoNotDriveEachOtherOut(t *testing.T) {
+	client := Config{MaxIdleConns: 8, Policies: Policies{Default: Policy{MinIdleConns: 6}}}
+	inWorld(t, worldConfig{latency: time.Millisecond, client: client}, func(t *testing.T, w *world) {
+		other, err := w.net.Listen("10.0.0.2:80")
+		require.NoError(t, err)
+		server := &http.Server{Handler: http.NotFoundHandler()}
+		go server.Serve(other)
+		defer server.Close()
+		both := func() {
+			w.mustDo("GET", "/", "")
+			req, _ := http.NewRequest("GET", "http://10.0.0.2/", nil)
+			_, err = w.send(req)
+			require.NoError(t, err)
+		}
+		both()
+		time.Sleep(3 * time.Second)
+		dials := w.dials.Load()
+		for range 60 {
+			both()
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		require.LessOrEqual(t, w.dials.Load()-dials, int64(6))
+	})
+}
