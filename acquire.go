@@ -94,6 +94,9 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			return lease{}, ErrClosed
 		}
 		p.lastUse, p.closeFreed = now, false
+		if p.taught != p.u.group().taught.Load() {
+			p.relimitLocked(now) // another member of the group has learned
+		}
 		if pol.Probe.Every > 0 {
 			p.wantProbeLocked(now, pol)
 		}

@@ -243,6 +243,8 @@ func (p *pool) learnFromProbeLocked(r *ProbeReport, now time.Time) {
 		return
 	}
 	conns := slices.Clone(r.Conns)
+	g := p.u.group()
+	g.lock()
 	slices.SortStableFunc(conns, func(a, b ProbeConn) int { return cmp.Compare(a.Ended, b.Ended) })
 	for i := range conns {
 		c := &conns[i]
@@ -250,14 +252,14 @@ func (p *pool) learnFromProbeLocked(r *ProbeReport, now time.Time) {
 		if c.MassClose || c.Suspended || c.Age <= 0 || !closed && c.End != ProbeEndOpen {
 			continue
 		}
-		if p.learned == nil {
+		if g.learned == nil {
 			if !closed {
 				continue // of nothing
 			}
-			p.learned = new(experience)
+			g.learned = new(experience)
 		}
-		learners := []*deadline.Learner{&p.learned.name}
-		if own := p.learned.at(c.Remote); own != nil && c.Remote != "" {
+		learners := []*deadline.Learner{&g.learned.name}
+		if own := g.learned.at(c.Remote); own != nil && c.Remote != "" {
 			learners = append(learners, own)
 		}
 		for _, l := range learners {
@@ -268,6 +270,8 @@ func (p *pool) learnFromProbeLocked(r *ProbeReport, now time.Time) {
 			}
 		}
 	}
+	g.taught.Add(1)
+	g.unlock()
 	p.relimitLocked(now)
 }
 

@@ -17,12 +17,6 @@ const (
 	budgetFloor  = 10 // a second
 )
 
-// shared is the state that upstreams may have in common.
-type shared struct {
-	budget  budget
-	breaker breaker
-}
-
 // A budget counts in seconds since its first request, on the monotonic clock. Its
 // zero value is ready. Counting a request takes no lock.
 type budget struct {

@@ -50,17 +50,31 @@ func (p *pool) watchLocked(c *conn) time.Duration {
 	switch c.limit.source {
 	case DeadlineHint:
 		until = watchHint * c.limit.server
-	case DeadlineProvisional:
-		until = p.learned.watch(c.peer)
-	case DeadlineLearned:
-		if p.learned.retired++; p.learned.retired%canaryEvery == 0 {
-			until = p.learned.watch(c.peer)
-		}
+	case DeadlineProvisional, DeadlineLearned:
+		g := p.u.group()
+		g.lock()
+		until = g.learned.watchRetired(c)
+		g.unlock()
 	}
 	if pol.MaxIdleTime > 0 {
 		until = min(until, pol.MaxIdleTime+deadline.Tolerance(pol.MaxIdleTime))
 	}
 	return until
+}
+
+// watchRetired is until which age the connection c, which has reached a deadline
+// that was learned, is to be watched. e may be nil, if c's limit comes from a
+// group that the upstream has just left.
+func (e *experience) watchRetired(c *conn) time.Duration {
+	if e == nil {
+		return 0
+	}
+	if c.limit.source == DeadlineLearned {
+		if e.retired++; e.retired%canaryEvery != 0 {
+			return 0
+		}
+	}
+	return e.watch(c.peer)
 }
 
 // mayWatchLocked reports whether there is room for a canary, and takes it.

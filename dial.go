@@ -135,7 +135,10 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 		d.owner.dialing = false
 	}
 	if !ended {
-		p.pacing.dialedLocked(d, err != nil)
+		g := p.u.group()
+		g.lock()
+		g.pacing.dialedLocked(d, err != nil)
+		g.unlock()
 		p.readiness.dialedLocked(d, err != nil, now)
 	}
 	if err != nil {

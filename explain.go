@@ -41,6 +41,9 @@ func (e Explanation) String() string {
 	} else {
 		fmt.Fprintf(&b, "  policy: Policies.Upstreams[%q]\n", e.Pattern)
 	}
+	if e.Policy.Group != "" {
+		fmt.Fprintf(&b, "  group: %q\n", e.Policy.Group)
+	}
 	switch e.Source {
 	case DeadlineNone:
 		fmt.Fprint(&b, "  idle connections: kept without a limit\n")

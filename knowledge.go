@@ -73,12 +73,15 @@ func (u *upstream) knowledge(now time.Time) (UpstreamKnowledge, bool) {
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.learned == nil {
+	g := u.group()
+	g.lock()
+	defer g.unlock()
+	if g.learned == nil {
 		return UpstreamKnowledge{}, false
 	}
-	d, sure := p.learned.name.Deadline()
+	d, sure := g.learned.name.Deadline()
 	k := UpstreamKnowledge{Name: u.name, At: now.Round(0), Deadline: d, Confidence: sure.String()}
-	for _, m := range p.learned.name.Recall() {
+	for _, m := range g.learned.name.Recall() {
 		k.Timeouts = append(k.Timeouts, Timeout(m))
 	}
 	return k, len(k.Timeouts) > 0

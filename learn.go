@@ -16,13 +16,29 @@ import (
 const maxAddresses = 16
 
 // An experience is what was learned about an upstream, and about each of its
-// addresses, since several servers may answer to one name. It is guarded by
-// pool.mu.
+// addresses, since several servers may answer to one name. Its group guards it.
 type experience struct {
 	name      deadline.Learner
 	first     string                       // the first address that was met
 	addresses map[string]*deadline.Learner // nil as long as there is no other
 	retired   int                          // connections that reached their deadline
+}
+
+// clone copies e, which may be nil.
+func (e *experience) clone() *experience {
+	if e == nil {
+		return nil
+	}
+	c := *e
+	c.addresses = nil
+	for address, l := range e.addresses {
+		if c.addresses == nil {
+			c.addresses = make(map[string]*deadline.Learner)
+		}
+		own := *l
+		c.addresses[address] = &own
+	}
+	return &c
 }
 
 // at returns what is remembered of the address, nil if it is the only one: then
@@ -99,31 +115,52 @@ func (p *pool) closedLocked(c *conn, age time.Duration, now time.Time) {
 	if age <= 0 || p.u.policy().Learning == Off || c.silentEnd(now) != reasonNone {
 		return
 	}
-	if p.learned == nil {
-		p.learned = new(experience)
+	g := p.u.group()
+	g.lock()
+	if g.learned == nil {
+		g.learned = new(experience)
 	}
-	p.learned.name.Closed(now, age)
-	if own := p.learned.at(c.peer); own != nil {
+	g.learned.name.Closed(now, age)
+	if own := g.learned.at(c.peer); own != nil {
 		own.Closed(now, age)
 	}
+	g.taught.Add(1)
+	g.unlock()
 	p.relimitLocked(now)
 }
 
 // survivedLocked learns that c was alive when it had been idle for age.
 func (p *pool) survivedLocked(c *conn, age time.Duration, now time.Time) {
-	e := p.learned
-	if e == nil || age <= 0 {
+	if age <= 0 {
 		return
 	}
-	l := e.addresses[c.peer]
+	g := p.u.group()
+	g.lock()
+	heeded := g.learned.survived(c.peer, age)
+	if heeded {
+		g.taught.Add(1)
+	}
+	g.unlock()
+	if heeded {
+		p.relimitLocked(now)
+	}
+}
+
+// survived learns that a connection to the address was alive at that age, and
+// reports whether that says anything. e may be nil.
+func (e *experience) survived(address string, age time.Duration) bool {
+	if e == nil {
+		return false
+	}
+	l := e.addresses[address]
 	if !e.name.Heeds(age) && (l == nil || !l.Heeds(age)) {
-		return
+		return false
 	}
 	e.name.Survived(age)
 	if l != nil {
 		l.Survived(age)
 	}
-	p.relimitLocked(now)
+	return true
 }
 
 // noteClosed is closedLocked for a connection that was taken and found closed.
@@ -140,15 +177,23 @@ func (p *pool) limitLocked(c *conn) idleLimit {
 
 // knownLocked returns what was learned about connections to the address.
 func (p *pool) knownLocked(address string) lesson {
-	if p.learned == nil || p.u.policy().Learning == Off {
+	r := p.u.ruling.Load()
+	if r.policy.Learning == Off {
 		return lesson{}
 	}
-	d, sure := p.learned.known(address)
+	g := r.group
+	g.lock()
+	defer g.unlock()
+	if g.learned == nil {
+		return lesson{}
+	}
+	d, sure := g.learned.known(address)
 	return lesson{d, sure}
 }
 
 // relimitLocked applies what was learned to the connections that are idle.
 func (p *pool) relimitLocked(now time.Time) {
+	p.taught = p.u.group().taught.Load()
 	for c := p.oldest; c != nil; c = c.prev {
 		if l := p.limitLocked(c); l != c.limit {
 			c.limit = l

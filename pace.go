@@ -21,7 +21,7 @@ const (
 	maxDialBackoff = time.Second
 )
 
-// dialPace is what a pool keeps for it; guarded by pool.mu.
+// dialPace is what a group keeps for it, and guards.
 type dialPace struct {
 	failures int       // rounds of failed dials in a row
 	failedAt time.Time // when the last one ended
@@ -85,8 +85,11 @@ func (p *Policy) dialBurst() int {
 // pace waits until d may begin. Its error is the context's.
 func (p *pool) pace(ctx context.Context, d *dial) error {
 	p.mu.Lock()
-	backoff := p.pacing.backoffLocked()
-	limiter := p.pacing.limitLocked(p.u.policy())
+	g := p.u.group()
+	g.lock()
+	backoff := g.pacing.backoffLocked()
+	limiter := g.pacing.limitLocked(g.rulesLocked(p.u.policy()))
+	g.unlock()
 	p.mu.Unlock()
 	if err := p.hold(ctx, d, backoff); err != nil || limiter == nil {
 		return err

@@ -36,6 +36,12 @@ func (l *dialLog) on(b *http.Transport) {
 	}
 }
 
+func (l *dialLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.times)
+}
+
 // most is the highest number of dials in any second.
 func (l *dialLog) most() int {
 	l.mu.Lock()

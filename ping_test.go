@@ -90,7 +90,7 @@ func TestAnIdleHTTP2ConnectionWhosePeerHasVanishedIsClosedAndTeachesNothing(t *t
 			require.Equal(t, i+1, w.closed(ClosedPingTimeout))
 			require.Zero(t, w.only().Idle)
 		}
-		require.Nil(t, w.pool().learned)
+		require.Nil(t, w.pool().u.own.learned)
 		require.Zero(t, w.closed(ClosedGoAway))
 	})
 }
@@ -107,7 +107,7 @@ func TestAnHTTP2CanaryWhosePeerHasVanishedTeachesNothing(t *testing.T) {
 		closes := func() uint64 {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.learned.name.Tally().Closes
+			return p.u.own.learned.name.Tally().Closes
 		}
 		require.EqualValues(t, 1, closes())
 		w.mustDo("GET", "/", "")

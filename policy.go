@@ -233,6 +233,10 @@ type Policy struct {
 	// pace of dials, as the policy of the upstream that was used first has them;
 	// connections, and limits on their number, remain each upstream's own.
 	//
+	// Where SetPolicies moves an upstream, a group that knows nothing yet takes
+	// over what the upstream has learned; who leaves a group takes a copy of what
+	// it has learned along. A group ends with its last upstream's record.
+	//
 	// Default: none, every upstream by itself.
 	Group string
 

@@ -50,11 +50,10 @@ type pool struct {
 	lastUse time.Time
 	vigil   vigil // over the requests in flight
 
-	learned   *experience   // nil: nothing yet
+	taught    uint64        // of the group's, what the idle connections' limits follow
 	canary    *conn         // it left the pool, and its socket is open
 	announced time.Duration // by the server's last Keep-Alive header; for Explain
 
-	pacing    dialPace // of dials
 	readiness readiness
 
 	probe      *probing // nil: none was wanted yet
@@ -310,9 +309,7 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 	if why.byServer() && c.served {
 		p.serverEnded = time.Now()
 	}
-	if c.uses == 0 {
-		p.readiness.from = later(p.readiness.from, c.born.Add(leastReplaced))
-	}
+	p.missLocked(c)
 	doomed.add(c)
 	p.u.t.noteQuiet()
 }

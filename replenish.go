@@ -115,7 +115,7 @@ func (p *pool) replenishLocked(now time.Time, pol *Policy) {
 		p.wakeAtLocked(p.readiness.from, now)
 		return
 	}
-	if p.pacing.failures > 0 || p.mayShareLocked() {
+	if p.dialsFailLocked() || p.mayShareLocked() {
 		// One shows whether the server is back, or serves all.
 		lacking = min(lacking, 1-p.reliableDialsLocked())
 	}
@@ -125,6 +125,26 @@ func (p *pool) replenishLocked(now time.Time, pol *Policy) {
 	for ; lacking > 0 && p.mayOpenLocked() && t.mayIdle(p.dialing+p.nConns-p.nIdle); lacking-- {
 		p.startDialLocked(nil, context.Background()).wanters++
 	}
+}
+
+// dialsFailLocked reports whether the last dial failed.
+func (p *pool) dialsFailLocked() bool {
+	g := p.u.group()
+	g.lock()
+	defer g.unlock()
+	return g.pacing.failures > 0
+}
+
+// missLocked sees to a successor of c, which has left the pool.
+func (p *pool) missLocked(c *conn) {
+	if p.closed || p.u.policy().MinIdleConns <= 0 {
+		return
+	}
+	now := time.Now()
+	if c.isYoungLocked(now) {
+		p.readiness.from = later(p.readiness.from, c.born.Add(leastReplaced))
+	}
+	p.wakeAtLocked(later(now, p.readiness.from), now)
 }
 
 // mayIdle reports whether the whole Transport may have one idle connection more

@@ -77,7 +77,7 @@ func (c *call) tries(pol *Policy, sent *http.Request) (*http.Response, error) {
 	r := &pol.Retry
 	caller := sent.Context()
 	for number := 0; ; number++ {
-		breaker := c.u.shared().breaker.state.Load()
+		breaker := c.u.group().breaker.state.Load()
 		done, err := breaker.allow(c.u.name)
 		if err != nil {
 			c.u.pool.count(func(n *counts) { n.circuitOpen++ })
@@ -141,7 +141,7 @@ func (c *call) wantsRetry(r *Retry, b *breakerState, number int, resp *http.Resp
 	if deadline, ok := c.given.Context().Deadline(); ok && time.Until(deadline) <= wait {
 		return false, 0, err // what there is is better than a timeout
 	}
-	if !c.u.shared().budget.withdraw(time.Now()) {
+	if !c.u.group().budget.withdraw(time.Now()) {
 		c.u.pool.count(func(n *counts) { n.budgetEmpty++ })
 		if err != nil && !errors.Is(err, ErrRetryBudget) {
 			err = budgetError{err}

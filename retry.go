@@ -97,7 +97,7 @@ func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
 	if c.opt.fresh {
 		c.notBefore = now
 	}
-	u.shared().budget.noteRequest(now)
+	r.group.budget.noteRequest(now)
 	if r.retries {
 		return c.sendByPolicy(&r.policy)
 	}
@@ -136,7 +136,7 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		why := c.obstacle(&l, out)
 		// What a server refuses in a burst is not its outage, and net/http would go
 		// on, too.
-		if why == "" && c.resends > 0 && !out.alive && !c.u.shared().budget.withdraw(now) {
+		if why == "" && c.resends > 0 && !out.alive && !c.u.group().budget.withdraw(now) {
 			why = notInBudget
 			c.u.pool.count(func(n *counts) { n.budgetEmpty++ })
 		}

@@ -12,6 +12,7 @@ type ruling struct {
 	policy  Policy // with everything filled in
 	pattern string // that selected it; "" for the default
 	retries bool   // the policy asks for more than attempts do by themselves
+	group   *group // that the policy names, or the upstream's own
 }
 
 // Policies returns the policies in force, as they were given.
@@ -75,23 +76,32 @@ func (u *upstream) rule(table *policyTable) {
 	r := &ruling{}
 	r.policy, r.pattern = table.find(u.policyFor)
 	r.retries = r.policy.retries()
-	u.shared().breaker.set(u.name, r.policy.Breaker)
+	r.group = u.t.groups.of(u, &r.policy)
+	switch g := r.group; {
+	case g.name == "":
+		g.breaker.set(u.name, r.policy.Breaker)
+	case g.ruledBy(&r.policy):
+		g.breaker.set(g.name, r.policy.Breaker)
+	}
 	if old := u.ruling.Swap(r); old != nil {
-		u.pool.policyChanged(&old.policy, &r.policy)
+		u.pool.rulingChanged(old, r)
 	}
 }
 
-// policyChanged makes the connections keep to a policy that has just come into
+// rulingChanged makes the connections keep to a policy that has just come into
 // force.
-func (p *pool) policyChanged(old, pol *Policy) {
+func (p *pool) rulingChanged(from, to *ruling) {
+	old, pol := &from.policy, &to.policy
 	now := time.Now()
 	var doomed doomedList
 	p.mu.Lock()
+	p.regroupLocked(from.group, to.group)
 	if old.MaxConnAge != pol.MaxConnAge {
 		for c := p.first; c != nil; c = c.newer {
 			c.maxAge = jittered(pol.MaxConnAge)
 		}
 	}
+	p.taught = to.group.taught.Load()
 	for c := p.oldest; c != nil; c = c.prev {
 		c.limit = p.limitLocked(c)
 		p.dueLocked(c, now)
@@ -107,7 +117,9 @@ func (p *pool) policyChanged(old, pol *Policy) {
 	if pol.Canary == Off || pol.Learning == Off {
 		p.dropCanaryLocked(&doomed)
 	}
-	p.pacing.policyChangedLocked(pol)
+	to.group.lock()
+	to.group.pacing.policyChangedLocked(to.group.rulesLocked(pol))
+	to.group.unlock()
 	p.dialWantedLocked()
 	p.replenishLocked(now, pol)
 	p.mu.Unlock()

@@ -264,7 +264,7 @@ func (s *simulation) learner(f func(*deadline.Learner)) {
 	}
 	s.u.pool.mu.Lock()
 	defer s.u.pool.mu.Unlock()
-	if e := s.u.pool.learned; e != nil {
+	if e := s.u.own.learned; e != nil {
 		f(&e.name)
 	}
 }

@@ -170,7 +170,7 @@ func (t *Transport) Stats() Stats {
 	// The program may be told of a breaker's change, and is not to find locks held.
 	breakers := make(map[*upstream]string)
 	for _, u := range t.registry.all() {
-		breakers[u] = u.shared().breaker.text()
+		breakers[u] = u.group().breaker.text()
 	}
 	var total counts
 	var s Stats
@@ -186,7 +186,7 @@ func (t *Transport) Stats() Stats {
 		us := UpstreamStats{
 			Name: u.name, Pattern: u.ruling.Load().pattern,
 			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Probing: p.probeSlots, Waiting: p.waiters.n,
-			InFlight: int(u.inFlight.Load()), Budget: u.shared().budget.remaining(now), Breaker: breakers[u],
+			InFlight: int(u.inFlight.Load()), Budget: u.group().budget.remaining(now), Breaker: breakers[u],
 		}
 		if p.canary != nil {
 			us.Canaries = 1

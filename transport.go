@@ -98,6 +98,7 @@ type Transport struct {
 	given    Policies   // guarded by it
 
 	registry   registry
+	groups     groups
 	idleConns  atomic.Int64
 	canaries   atomic.Int64
 	replays    byteStore

@@ -34,21 +34,20 @@ type upstream struct {
 
 	pool pool
 
-	own shared // what it shares with nobody
-
 	attempts atomic.Pointer[sync.Pool] // of *attemptContext; nil: none was used yet
 
 	// inFlight counts RoundTrips that have not returned.
 	inFlight atomic.Int64
 
 	spellings int // in the registry; guarded by its lock
+
+	own        group  // where the policy names none
+	registered bool   // this and memberOf are guarded by t.groups.mu
+	memberOf   *group // by the policy's name
 }
 
 // policy is the one in force. It is not changed but replaced.
 func (u *upstream) policy() *Policy { return &u.ruling.Load().policy }
-
-// shared is what the upstream may share with others.
-func (u *upstream) shared() *shared { return &u.own }
 
 // A spelling is how a request names its upstream.
 type spelling struct {
@@ -96,6 +95,9 @@ func (t *Transport) upstreamFor(u, proxy *url.URL, onlyHTTP1 bool) *upstream {
 			r.dropUnusedLocked(t.maxUpstreams)
 		}
 		up = made
+		t.groups.mu.Lock()
+		up.registered = true
+		t.groups.mu.Unlock()
 		up.rule(t.policies.Load()) // SetPolicies may have come in between
 		r.upstreams[up.key] = up
 	}
@@ -135,7 +137,7 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 b
 	}
 	up.pool.u = up
 	up.rule(t.policies.Load())
-	up.pool.learned = t.learnedBefore(up)
+	up.own.learned = t.learnedBefore(up)
 	return up
 }
 
@@ -191,6 +193,7 @@ func (u *upstream) retire(past *counts) bool {
 	}
 	p.closed = true // nothing can come to it any more, not even by its timer
 	past.add(&p.counts)
+	u.t.groups.leave(u)
 	return true
 }
 

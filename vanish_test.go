@@ -562,7 +562,7 @@ func TestACanaryWhosePeerHasVanishedTeachesNothing(t *testing.T) {
 		p := w.pool()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		require.Nil(t, p.learned)
+		require.Nil(t, p.u.own.learned)
 	})
 }
 

@@ -177,8 +177,8 @@ func TestWarmKeepsTheDialRateAndEndsWithItsContext(t *testing.T) {
 		require.Equal(t, 5*time.Second, time.Since(began))
 		synctest.Wait()
 		require.Zero(t, w.only().Dialing, "what nobody waits for is not dialed")
-		require.InDelta(t, 6, len(log.times), 1)
-		require.Equal(t, w.only().Idle, len(log.times))
+		require.InDelta(t, 6, log.count(), 1)
+		require.Equal(t, w.only().Idle, log.count())
 		require.ErrorIs(t, w.tr.Warm(ctx, w.url("/"), 1), context.DeadlineExceeded)
 	})
 }
