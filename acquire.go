@@ -123,7 +123,7 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			continue
 		}
 		if w == nil {
-			w = &waiter{ctx: req.Context(), notBefore: notBefore, ready: make(chan delivery, 1)}
+			w = &waiter{ctx: req.Context(), since: now, notBefore: notBefore, ready: make(chan delivery, 1)}
 			p.waiters.push(w)
 			p.counts.waits++
 		} else {
@@ -188,7 +188,7 @@ func leaseLocked(c *conn, now time.Time) lease {
 func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 	select {
 	case d := <-w.ready:
-		return p.accept(d, req)
+		return p.accept(w, d, req)
 	case <-req.Context().Done():
 	case <-cancelOf(req):
 	}
@@ -217,7 +217,7 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 	return lease{}, err
 }
 
-func (p *pool) accept(d delivery, req *http.Request) (lease, error) {
+func (p *pool) accept(w *waiter, d delivery, req *http.Request) (lease, error) {
 	if d.err != nil {
 		if err := canceled(req); err != nil {
 			return lease{}, err // the reason, where both came at once
@@ -230,10 +230,20 @@ func (p *pool) accept(d delivery, req *http.Request) (lease, error) {
 	now := time.Now()
 	p.mu.Lock()
 	l := leaseLocked(d.c, now)
+	doubtful := l.doubtful(p.u.policy())
+	if !doubtful {
+		p.counts.waitTime.observe(now.Sub(w.since))
+	}
 	p.mu.Unlock()
-	if l.doubtful(p.u.policy()) && !p.lookAt(&l, now) {
+	if !doubtful {
+		return l, nil
+	}
+	if !p.lookAt(&l, now) {
 		return lease{}, nil
 	}
+	p.mu.Lock()
+	p.counts.waitTime.observe(now.Sub(w.since))
+	p.mu.Unlock()
 	return l, nil
 }
 

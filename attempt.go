@@ -21,6 +21,7 @@ type outcome struct {
 
 // send makes one attempt on a leased connection.
 func (l *lease) send(req *http.Request, b *payload, m marking) outcome {
+	l.c.pool.u.sent.count(l)
 	if l.c.h2 {
 		return l.sendHTTP2(req, b, m)
 	}

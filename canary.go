@@ -131,9 +131,12 @@ func (p *pool) lookAtCanary(c *conn) {
 	if p.canary == c {
 		switch {
 		case ended:
+			p.counts.canariesClosed++
+			p.counts.idleAtServerClose.observe(c.idleAge(now))
 			p.closedLocked(c, c.trustedAge(now), now)
 			p.dropCanaryLocked(&doomed)
 		case !now.Before(c.watchedUntil):
+			p.counts.canariesOutlast++
 			p.survivedLocked(c, c.trustedAge(now), now)
 			p.dropCanaryLocked(&doomed)
 		}

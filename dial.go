@@ -151,6 +151,7 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 		return
 	}
 	p.known, p.multi = true, c.h2
+	p.counts.dialTime.observe(now.Sub(d.started))
 	p.addLocked(c)
 	if d.owner == nil {
 		p.counts.warmed++

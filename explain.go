@@ -109,11 +109,7 @@ func (u *upstream) explain(now time.Time) Explanation {
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	announced := p.announced
-	if pol.Hint == Off {
-		announced = 0
-	}
-	strictest := idleLimitFor(pol, announced, 0, p.knownLocked(""))
+	strictest := p.firstLimitLocked()
 	e.Probe = p.probe.export()
 	for c := p.first; c != nil; c = c.newer {
 		info := ConnInfo{ID: c.id, Remote: c.peer, Proto: "HTTP/1", Age: elapsed(c.born, now), Requests: c.uses, RTT: c.rtt, Idle: c.idle}

@@ -130,7 +130,6 @@ func (p *pool) useLocked(c *conn) {
 	}
 	c.uses++
 	c.picks++
-	p.counts.requests++
 	if c.h2 {
 		c.streams++
 		c.entering++
@@ -146,7 +145,6 @@ func (p *pool) unuseLocked(c *conn) {
 	if c.h2 {
 		c.entering--
 	}
-	p.counts.requests--
 }
 
 // keepLocked takes a free connection: it goes to the first caller that waits
@@ -271,9 +269,10 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 	if c.gone {
 		return
 	}
+	now := time.Now()
+	p.countEndLocked(c, why, now)
 	if c.idle {
 		if why.endsIdleness() {
-			now := time.Now()
 			p.closedLocked(c, c.trustedAge(now), now)
 		}
 		p.unidleLocked(c)
@@ -302,12 +301,11 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 			break
 		}
 	}
-	p.counts.closed[why]++
 	if why == ClosedStaleOnUse || why == ClosedFailed && (c.tcp == nil || c.tcp.ended() != endNone) {
-		p.broke[1], p.broke[0] = p.broke[0], breakage{c.id, time.Now()}
+		p.broke[1], p.broke[0] = p.broke[0], breakage{c.id, now}
 	}
 	if why.byServer() && c.served {
-		p.serverEnded = time.Now()
+		p.serverEnded = now
 	}
 	p.missLocked(c)
 	doomed.add(c)

@@ -99,6 +99,22 @@ func (r CloseReason) endsIdleness() bool {
 	return false
 }
 
+// byServerWhileIdle reports whether it was the server that ended an idle
+// connection.
+func (r CloseReason) byServerWhileIdle() bool {
+	return r.endsIdleness() || r == ClosedLiveness
+}
+
+// foundIdle reports whether a connection that was taken, and closed for this
+// reason, was found to be of no use before a request was sent on it.
+func (r CloseReason) foundIdle() bool {
+	switch r {
+	case ClosedServerFIN, ClosedServerRST, ClosedLiveness, ClosedIdleDeadline:
+		return true
+	}
+	return false
+}
+
 // byServer reports whether the server ended the connection, after it had been
 // of use.
 func (r CloseReason) byServer() bool {

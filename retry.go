@@ -392,6 +392,9 @@ func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
 		} else {
 			p.counts.staleOther++
 		}
+		if l.wasIdle {
+			p.counts.idleAtStaleHit.observe(l.idleAge)
+		}
 	}
 	p.mu.Unlock()
 	if isSilence(out.err) {

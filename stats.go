@@ -8,7 +8,7 @@ import (
 
 // counts are what a pool counts; guarded by its mu.
 type counts struct {
-	requests        uint64
+	requests        uint64 // the upstream's atomic, when a snapshot is taken
 	opened          uint64
 	warmed          uint64
 	dialErrors      uint64
@@ -25,6 +25,15 @@ type counts struct {
 	retries         uint64
 	budgetEmpty     uint64
 	circuitOpen     uint64
+	canariesClosed  uint64
+	canariesOutlast uint64
+
+	idleAtReuse       idleHistogram // as requests
+	idleAtStaleHit    idleHistogram
+	idleAtServerClose idleHistogram
+	idleAtRetirement  idleHistogram
+	dialTime          tripHistogram
+	waitTime          tripHistogram
 }
 
 // count changes the counts; no lock is held.
@@ -58,12 +67,20 @@ func (c *counts) add(o *counts) {
 	c.retries += o.retries
 	c.budgetEmpty += o.budgetEmpty
 	c.circuitOpen += o.circuitOpen
+	c.canariesClosed += o.canariesClosed
+	c.canariesOutlast += o.canariesOutlast
+	c.idleAtReuse.add(&o.idleAtReuse)
+	c.idleAtStaleHit.add(&o.idleAtStaleHit)
+	c.idleAtServerClose.add(&o.idleAtServerClose)
+	c.idleAtRetirement.add(&o.idleAtRetirement)
+	c.dialTime.add(&o.dialTime)
+	c.waitTime.add(&o.waitTime)
 }
 
 // Counters count what happened since the Transport, or the upstream's record,
 // was made. They only grow.
 type Counters struct {
-	Requests   uint64 `json:"requests"`    // attempts that got a connection
+	Requests   uint64 `json:"requests"`    // attempts that got a connection, resends included
 	Opened     uint64 `json:"opened"`      // connections
 	Warmed     uint64 `json:"warmed"`      // of these, those opened in advance: for MinIdleConns or by Warm
 	DialErrors uint64 `json:"dial_errors"` // dials that failed
@@ -99,6 +116,29 @@ type Counters struct {
 	// why.
 	Probes       uint64 `json:"probes"`
 	ProbesFailed uint64 `json:"probes_failed"`
+
+	// CanariesClosed counts canaries that the server closed while they were
+	// watched, and CanariesOutlasted those that were watched to the end; see
+	// Policy.Canary. One that was given up counts as neither.
+	CanariesClosed    uint64 `json:"canaries_closed"`
+	CanariesOutlasted uint64 `json:"canaries_outlasted"`
+
+	// How long connections had been idle when a request was sent on them
+	// (IdleAtReuse), and those of these requests that met a stale connection
+	// (IdleAtStaleHit); when the server closed them, as canaries too, or was
+	// found to have done so (IdleAtServerClose); and when idlewise closed them
+	// or made them canaries (IdleAtRetirement).
+	IdleAtReuse       Histogram `json:"idle_at_reuse,omitzero"`
+	IdleAtStaleHit    Histogram `json:"idle_at_stale_hit,omitzero"`
+	IdleAtServerClose Histogram `json:"idle_at_server_close,omitzero"`
+	IdleAtRetirement  Histogram `json:"idle_at_retirement,omitzero"`
+
+	// DialTime is how long it took to open a connection, from the name's
+	// look-up to the end of the TLS handshake; pauses before, and dials that
+	// failed, do not count. WaitTime is how long requests waited for a
+	// connection that found none free and got one in the end.
+	DialTime Histogram `json:"dial_time,omitzero"`
+	WaitTime Histogram `json:"wait_time,omitzero"`
 }
 
 func (c *counts) export() Counters {
@@ -108,6 +148,10 @@ func (c *counts) export() Counters {
 		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
 		Probes: c.probes, ProbesFailed: c.probesFailed,
 		Retries: c.retries, BudgetEmpty: c.budgetEmpty, CircuitOpen: c.circuitOpen,
+		CanariesClosed: c.canariesClosed, CanariesOutlasted: c.canariesOutlast,
+		IdleAtReuse: c.idleAtReuse.export(), IdleAtStaleHit: c.idleAtStaleHit.export(),
+		IdleAtServerClose: c.idleAtServerClose.export(), IdleAtRetirement: c.idleAtRetirement.export(),
+		DialTime: c.dialTime.export(), WaitTime: c.waitTime.export(),
 	}
 	for i, n := range c.upgradesEnded {
 		if n > 0 {
@@ -144,19 +188,29 @@ type Stats struct {
 
 // UpstreamStats is a snapshot of one upstream.
 type UpstreamStats struct {
-	Name    string `json:"name"`    // such as "https://api.example.com:443", and the proxy
-	Pattern string `json:"pattern"` // of the policy in force, "" for the default
+	Name    string    `json:"name"`    // such as "https://api.example.com:443", and the proxy
+	Pattern string    `json:"pattern"` // of the policy in force, "" for the default
+	Since   time.Time `json:"since"`   // when the record was made; its Counters count from then on
 
 	Open     int `json:"open"`      // connections whose socket is open or being dialed
 	Dialing  int `json:"dialing"`   // of these, those being dialed
 	Idle     int `json:"idle"`      // of these, those without a request
+	InUse    int `json:"in_use"`    // of these, those with a request, or with streams
 	Canaries int `json:"canaries"`  // of these, those kept only to see when the server closes them
+	Closing  int `json:"closing"`   // of these, those that left the pool and whose socket is not closed yet
 	Probing  int `json:"probing"`   // connections that a background probe may have open; they do not count in Open
 	Waiting  int `json:"waiting"`   // requests that wait for a connection
 	InFlight int `json:"in_flight"` // calls of RoundTrip and Warm that have not returned
 
 	Budget  int    `json:"budget"`  // how many retries there could be at once
 	Breaker string `json:"breaker"` // "closed", "half-open" or "open"; "" if there is none
+
+	// How long the connection that was opened last may be idle, or, if there
+	// is none, one that were opened now. Explain has the strictest.
+	ServerKeepAlive time.Duration  `json:"server_keep_alive_ns"` // what the server allows, 0 if unknown
+	Margin          time.Duration  `json:"margin_ns"`            // what is subtracted from it
+	IdleLimit       time.Duration  `json:"idle_limit_ns"`        // when a connection is retired
+	Source          DeadlineSource `json:"source"`               // where IdleLimit comes from
 
 	Counters
 }
@@ -181,18 +235,8 @@ func (t *Transport) Stats() Stats {
 	total.add(&t.registry.past)
 	now := time.Now()
 	for _, u := range t.registry.upstreams {
-		p := &u.pool
-		p.mu.Lock()
-		us := UpstreamStats{
-			Name: u.name, Pattern: u.ruling.Load().pattern,
-			Open: p.open, Dialing: p.dialing, Idle: p.nIdle, Probing: p.probeSlots, Waiting: p.waiters.n,
-			InFlight: int(u.inFlight.Load()), Budget: u.group().budget.remaining(now), Breaker: breakers[u],
-		}
-		if p.canary != nil {
-			us.Canaries = 1
-		}
-		c := p.counts
-		p.mu.Unlock()
+		us, c := u.stats()
+		us.Budget, us.Breaker = u.group().budget.remaining(now), breakers[u]
 		us.Counters = c.export()
 		total.add(&c)
 		s.Upstreams = append(s.Upstreams, us)
@@ -200,6 +244,47 @@ func (t *Transport) Stats() Stats {
 	slices.SortFunc(s.Upstreams, func(a, b UpstreamStats) int { return cmp.Compare(a.Name, b.Name) })
 	s.Total = total.export()
 	return s
+}
+
+// stats returns a snapshot of the upstream, without its Counters, and its
+// counts.
+func (u *upstream) stats() (UpstreamStats, counts) {
+	p := &u.pool
+	p.mu.Lock()
+	us := UpstreamStats{
+		Name: u.name, Pattern: u.ruling.Load().pattern, Since: u.since,
+		Open: p.open, Dialing: p.dialing, Idle: p.nIdle, InUse: p.nConns - p.nIdle,
+		Probing: p.probeSlots, Waiting: p.waiters.n, InFlight: int(u.inFlight.Load()),
+	}
+	if p.canary != nil {
+		us.Canaries = 1
+	}
+	l := p.inForceLocked()
+	c := p.counts
+	p.mu.Unlock()
+	us.ServerKeepAlive, us.Margin, us.IdleLimit, us.Source = l.server, l.margin, l.age, l.source
+	// A dial that fails frees its place before it ends.
+	us.Closing = max(0, us.Open-us.Dialing-us.Idle-us.InUse-us.Canaries)
+	u.sent.addTo(&c)
+	return us, c
+}
+
+// inForceLocked is how long the connection that was opened last may be idle, or,
+// if there is none, one that were opened now.
+func (p *pool) inForceLocked() idleLimit {
+	if p.last != nil {
+		return p.limitLocked(p.last)
+	}
+	return p.firstLimitLocked()
+}
+
+// firstLimitLocked is how long a connection may be idle that were opened now.
+func (p *pool) firstLimitLocked() idleLimit {
+	pol, announced := p.u.policy(), p.announced
+	if pol.Hint == Off {
+		announced = 0
+	}
+	return idleLimitFor(pol, announced, 0, p.knownLocked(""))
 }
 
 // A ConnInfo describes a pooled connection.

@@ -39,6 +39,10 @@ type upstream struct {
 	// inFlight counts RoundTrips that have not returned.
 	inFlight atomic.Int64
 
+	sent sent
+
+	since time.Time // when it joined the registry; assigned once
+
 	spellings int // in the registry; guarded by its lock
 
 	own        group  // where the policy names none
@@ -98,6 +102,7 @@ func (t *Transport) upstreamFor(u, proxy *url.URL, onlyHTTP1 bool) *upstream {
 		t.groups.mu.Lock()
 		up.registered = true
 		t.groups.mu.Unlock()
+		up.since = time.Now()
 		up.rule(t.policies.Load()) // SetPolicies may have come in between
 		r.upstreams[up.key] = up
 	}
@@ -194,6 +199,7 @@ func (u *upstream) retire(past *counts) bool {
 	p.closed = true // nothing can come to it any more, not even by its timer
 	past.add(&p.counts)
 	u.t.groups.leave(u)
+	u.sent.addTo(past)
 	return true
 }
 

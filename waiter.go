@@ -8,6 +8,7 @@ import (
 // A waiter is a caller that waits for a connection.
 type waiter struct {
 	ctx       context.Context // its values, not its end, go to the dial made for it
+	since     time.Time       // it has waited since then
 	notBefore time.Time       // connections that began earlier are of no use
 	ready     chan delivery   // has room for the one delivery
 
