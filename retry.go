@@ -128,6 +128,9 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		c.last, c.evidence, c.over = out.failure(&l), out.evidence, out.over && out.evidence != NoEvidence
 		if out.evidence == NoEvidence {
 			hooks.done(&l, c.number, out, false)
+			if out.err == nil {
+				c.noteAnswered()
+			}
 			return out.resp, out.err
 		}
 
@@ -255,11 +258,20 @@ func (c *call) wantsProof(l *lease) bool {
 		!isIdempotent(c.req, c.opt) && c.u.policy().Evidence == On
 }
 
+// noteAnswered counts that the resend, if it was one, brought a response.
+func (c *call) noteAnswered() {
+	if len(c.past) > 0 {
+		kind := c.past[len(c.past)-1].Evidence
+		c.u.pool.count(func(n *counts) { n.answered[kind]++ })
+	}
+}
+
 // giveUp returns the error of the last attempt; none if there is a response that
 // says as much.
 func (c *call) giveUp(l *lease, out outcome, why string) error {
 	switch {
 	case out.resp != nil:
+		c.noteAnswered() // though it says 408
 		return nil
 	case why == notJudged:
 		// Also of a resend: programs such as Kubernetes' compare with io.EOF.

@@ -17,6 +17,7 @@ type counts struct {
 	closed          [closeReasons]uint64
 	evidence        [evidenceKinds]uint64
 	resent          [evidenceKinds]uint64
+	answered        [evidenceKinds]uint64
 	staleIdempotent uint64
 	staleOther      uint64
 	upgradesEnded   [endedByKinds]uint64
@@ -56,6 +57,7 @@ func (c *counts) add(o *counts) {
 	for i := range c.evidence {
 		c.evidence[i] += o.evidence[i]
 		c.resent[i] += o.resent[i]
+		c.answered[i] += o.answered[i]
 	}
 	c.staleIdempotent += o.staleIdempotent
 	c.staleOther += o.staleOther
@@ -91,9 +93,11 @@ type Counters struct {
 	Closed map[CloseReason]uint64 `json:"closed"`
 
 	// Failed counts attempts whose connection failed, by what is known about
-	// the request's delivery; Resent those of them that were sent again.
-	Failed map[Evidence]uint64 `json:"failed"`
-	Resent map[Evidence]uint64 `json:"resent"`
+	// the request's delivery; Resent those of them that were sent again; and
+	// ResendsAnswered those of these where that brought a response.
+	Failed          map[Evidence]uint64 `json:"failed"`
+	Resent          map[Evidence]uint64 `json:"resent"`
+	ResendsAnswered map[Evidence]uint64 `json:"resends_answered"`
 
 	// Retries counts the policy's retries (Policy.Retry); BudgetEmpty the retries
 	// and resends that the budget did not allow; CircuitOpen the attempts that were
@@ -144,7 +148,8 @@ type Counters struct {
 func (c *counts) export() Counters {
 	out := Counters{
 		Requests: c.requests, Opened: c.opened, Warmed: c.warmed, DialErrors: c.dialErrors, DialWaits: c.dialWaits, Waits: c.waits,
-		Closed: make(map[CloseReason]uint64), Failed: make(map[Evidence]uint64), Resent: make(map[Evidence]uint64),
+		Closed: make(map[CloseReason]uint64),
+		Failed: byEvidence(&c.evidence), Resent: byEvidence(&c.resent), ResendsAnswered: byEvidence(&c.answered),
 		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
 		Probes: c.probes, ProbesFailed: c.probesFailed,
 		Retries: c.retries, BudgetEmpty: c.budgetEmpty, CircuitOpen: c.circuitOpen,
@@ -163,14 +168,14 @@ func (c *counts) export() Counters {
 			out.Closed[CloseReason(i)] = n
 		}
 	}
-	for i, n := range c.evidence {
+	return out
+}
+
+func byEvidence(counts *[evidenceKinds]uint64) map[Evidence]uint64 {
+	out := make(map[Evidence]uint64)
+	for i, n := range counts {
 		if n > 0 {
-			out.Failed[Evidence(i)] = n
-		}
-	}
-	for i, n := range c.resent {
-		if n > 0 {
-			out.Resent[Evidence(i)] = n
+			out[Evidence(i)] = n
 		}
 	}
 	return out
