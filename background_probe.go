@@ -141,6 +141,9 @@ func (p *pool) runProbe() {
 	if err != nil || !r.Cut && r.Finding == ProbeUnanswered {
 		p.counts.probesFailed++
 	}
+	if n := p.u.t.news; n != nil {
+		n.tell(ProbeEnded{p.u.info(now), now.Sub(began), b.problem})
+	}
 	if r != nil {
 		p.learnFromProbeLocked(r, now)
 	}

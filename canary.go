@@ -101,12 +101,18 @@ func (p *pool) canaryDueLocked(now time.Time) time.Time {
 
 // dropCanaryLocked gives the canary up, if there is one.
 func (p *pool) dropCanaryLocked(doomed *doomedList) {
-	if c := p.canary; c != nil {
-		p.canary = nil
-		c.watched.Store(false)
-		p.u.t.canaries.Add(-1)
-		doomed.add(c)
+	if p.canary != nil {
+		p.endCanaryLocked(CanaryGivenUp, time.Now(), doomed)
 	}
+}
+
+func (p *pool) endCanaryLocked(outcome CanaryOutcome, now time.Time, doomed *doomedList) {
+	c := p.canary
+	p.canary = nil
+	c.watched.Store(false)
+	p.u.t.canaries.Add(-1)
+	p.u.t.note(CanaryEnded{p.u.info(now), c.event(), outcome, c.idleAge(now)})
+	doomed.add(c)
 }
 
 // makeWayLocked gives the canary up, or else the probe, where only it keeps a
@@ -134,11 +140,11 @@ func (p *pool) lookAtCanary(c *conn) {
 			p.counts.canariesClosed++
 			p.counts.idleAtServerClose.observe(c.idleAge(now))
 			p.closedLocked(c, c.trustedAge(now), now)
-			p.dropCanaryLocked(&doomed)
+			p.endCanaryLocked(CanaryClosed, now, &doomed)
 		case !now.Before(c.watchedUntil):
 			p.counts.canariesOutlast++
 			p.survivedLocked(c, c.trustedAge(now), now)
-			p.dropCanaryLocked(&doomed)
+			p.endCanaryLocked(CanaryOutlasted, now, &doomed)
 		}
 	}
 	p.mu.Unlock()

@@ -143,6 +143,9 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	}
 	if err != nil {
 		p.counts.dialErrors++
+		if n := p.u.t.news; n != nil {
+			n.tell(DialFailed{p.u.info(now), now.Sub(d.started), err})
+		}
 		p.failLocked(d, err)
 		p.dialWantedLocked()
 		p.replenishLocked(now, p.u.policy())
@@ -155,6 +158,9 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	p.addLocked(c)
 	if d.owner == nil {
 		p.counts.warmed++
+	}
+	if n := p.u.t.news; n != nil {
+		n.tell(ConnectionOpened{p.u.info(now), c.event(), now.Sub(d.started), c.rtt})
 	}
 	c.idleSince = now
 	if c.h2 {

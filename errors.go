@@ -125,6 +125,7 @@ const (
 	notAllowed    = "not repeated (WithoutRetry)"
 	notAgain      = "and so did the request's resend"
 	notInBudget   = "not repeated again (the upstream's retry budget is used up)"
+	notRewound    = "not repeated (GetBody failed)"
 	notDialed     = "and no connection could be opened for the resend"
 )
 

@@ -1,8 +1,10 @@
 package idlewise
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,6 +23,13 @@ type Explanation struct {
 	Source          DeadlineSource `json:"source"`               // where IdleLimit comes from
 
 	Conns []ConnInfo `json:"conns"` // the oldest first
+
+	// Learned is what was learned about the upstream; nil if nothing was.
+	Learned *UpstreamKnowledge `json:"learned,omitempty"`
+
+	// ClosedLastHour counts the connections that left the pool in the last 55
+	// to 60 minutes, by reason.
+	ClosedLastHour map[CloseReason]uint64 `json:"closed_last_hour,omitempty"`
 
 	// Probe says what Policy.Probe has come to; nil if there was none yet.
 	Probe *BackgroundProbe `json:"probe,omitempty"`
@@ -74,6 +83,21 @@ func (t *Transport) Explain(rawURL string) Explanation {
 	return u.explain(time.Now())
 }
 
+// ExplainAll explains every upstream that is remembered, sorted by name. Of one
+// for requests through a proxy the name is no URL that Explain would take.
+func (t *Transport) ExplainAll() []Explanation {
+	if t.ready() != nil {
+		return nil
+	}
+	now := time.Now()
+	var all []Explanation
+	for _, u := range t.registry.all() {
+		all = append(all, u.explain(now))
+	}
+	slices.SortFunc(all, func(a, b Explanation) int { return cmp.Compare(a.Upstream, b.Upstream) })
+	return all
+}
+
 func (t *Transport) upstreamToExplain(rawURL string) (*upstream, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
@@ -106,9 +130,13 @@ func (u *upstream) explain(now time.Time) Explanation {
 	r := u.ruling.Load()
 	pol := &r.policy
 	e := Explanation{Upstream: u.name, Pattern: r.pattern, Policy: *pol}
+	if k, ok := u.knowledge(now); ok {
+		e.Learned = &k
+	}
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	e.ClosedLastHour = p.closings.lastHour(now)
 	strictest := p.firstLimitLocked()
 	e.Probe = p.probe.export()
 	for c := p.first; c != nil; c = c.newer {

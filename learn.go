@@ -200,4 +200,5 @@ func (p *pool) relimitLocked(now time.Time) {
 			p.dueLocked(c, now)
 		}
 	}
+	p.noteDeadlineLocked(now)
 }

@@ -28,15 +28,24 @@ func (s *sent) addTo(c *counts) {
 	c.idleAtReuse.add(&ages)
 }
 
-// countEndLocked counts that c leaves the pool, and why.
+// countEndLocked counts that c leaves the pool, and why, and tells who wants to
+// know.
 func (p *pool) countEndLocked(c *conn, why CloseReason, now time.Time) {
 	p.counts.closed[why]++
-	if !c.idle && !(c.wasIdle && why.foundIdle()) {
-		return
+	if p.closings == nil {
+		p.closings = new(closeHistory)
 	}
-	if why.byServerWhileIdle() {
-		p.counts.idleAtServerClose.observe(c.idleAge(now))
-	} else {
-		p.counts.idleAtRetirement.observe(c.idleAge(now))
+	p.closings.add(why, now)
+	idle, age := c.idle || c.wasIdle && why.foundIdle(), time.Duration(0)
+	if idle {
+		age = c.idleAge(now)
+		if why.byServerWhileIdle() {
+			p.counts.idleAtServerClose.observe(age)
+		} else {
+			p.counts.idleAtRetirement.observe(age)
+		}
+	}
+	if n := p.u.t.news; n != nil {
+		n.tell(ConnectionClosed{p.u.info(now), c.event(), why, elapsed(c.born, now), c.uses, idle, age})
 	}
 }

@@ -240,8 +240,9 @@ func TestConnectionsAreCountedByState(t *testing.T) {
 }
 
 func TestCountingARequestAllocatesNothing(t *testing.T) {
-	u := new(upstream)
-	c := &conn{pool: &pool{u: u}}
+	u := &upstream{t: new(Transport)}
+	u.pool.u = u
+	c := &conn{pool: &u.pool}
 	l := lease{c: c, wasIdle: true, idleAge: 3 * time.Second}
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		u.sent.count(&l)

@@ -31,9 +31,10 @@ type Retry struct {
 	// Default: off.
 	Max int
 
-	// WaitMin and WaitMax bound the wait before a retry. A Retry-After header of
-	// a response with status 429 or 503 is honoured up to WaitMax, whatever
-	// Backoff is.
+	// WaitMin and WaitMax are what Backoff gets as its bounds, for it to keep to
+	// (go-retryablehttp's linear jitter grows beyond them). A Retry-After header of
+	// a response with status 429 or 503 is honoured up to WaitMax, whatever Backoff
+	// is.
 	//
 	// Default: 100 ms, 5 s.
 	WaitMin, WaitMax time.Duration

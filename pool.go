@@ -52,7 +52,8 @@ type pool struct {
 
 	taught    uint64        // of the group's, what the idle connections' limits follow
 	canary    *conn         // it left the pool, and its socket is open
-	announced time.Duration // by the server's last Keep-Alive header; for Explain
+	announced time.Duration // by the server's last Keep-Alive header
+	told      idleLimit     // by the last DeadlineChanged
 
 	readiness readiness
 
@@ -64,7 +65,8 @@ type pool struct {
 	// The last connections that broke under a request, for isEnding.
 	broke [2]breakage
 
-	counts counts
+	counts   counts
+	closings *closeHistory // nil: there was none
 }
 
 // A breakage is the end of the connection with that id.
@@ -328,8 +330,9 @@ func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
 		}
 		c.ctx, c.attempt = nil, nil
 		c.served = true
-		if c.hint.timeout > 0 {
+		if c.hint.timeout > 0 && c.hint.timeout != p.announced {
 			p.announced = c.hint.timeout
+			p.noteDeadlineLocked(now)
 		}
 		p.survivedLocked(c, c.idledFor, now)
 		c.idleSince, c.took = now, elapsed(c.sentAt, now)

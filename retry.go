@@ -1,11 +1,13 @@
 package idlewise
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"time"
 )
 
@@ -54,7 +56,12 @@ type call struct {
 	last      failure   // how the last attempt failed, if it did
 	evidence  Evidence  // of the last attempt
 	over      bool      // nothing of its request is being written any more, for certain
-	on        *conn     // what it was made on; nil if nothing was got
+
+	// What is to be told if the request is lost: the attempts whose connections
+	// failed, and what stood in the way of a resend, if that is to be said.
+	failed     []Attempt
+	obstructed string
+	on         *conn // what it was made on; nil if nothing was got
 }
 
 // A failure is what a policy's retry must know about the error of an attempt.
@@ -110,6 +117,7 @@ func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
 func (c *call) attempts(now time.Time) (*http.Response, error) {
 	hooks := traced{httptrace.ContextClientTrace(c.req.Context()), c.opt.trace}
 	refusals := 0
+	c.failed, c.obstructed = nil, ""
 	for {
 		c.last, c.on, c.evidence = failedToConnect, nil, NoEvidence
 		l, err := c.connect(hooks.ht, now)
@@ -117,6 +125,7 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 			if c.u.t.validator.check(c.req) != nil {
 				c.last = failedForGood
 			}
+			c.failed = c.past
 			return nil, err
 		}
 		c.on = l.c
@@ -144,7 +153,7 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 			c.u.pool.count(func(n *counts) { n.budgetEmpty++ })
 		}
 		hooks.done(&l, c.number, out, why == "")
-		c.learn(&l, out, now, why == "")
+		c.learn(&l, c.number, out, now, why == "")
 		if !out.alive {
 			c.notBefore = l.c.endedAt(now)
 		}
@@ -160,8 +169,8 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 			c.unknown++
 		}
 		if err := c.body.rewind(out.over); err != nil {
-			c.last = failedForGood
-			return nil, judged(c.past, c.past, err, out.evidence, "not repeated (GetBody failed)")
+			c.last, c.failed, c.obstructed = failedForGood, c.past, notRewound
+			return nil, judged(c.past, c.past, err, out.evidence, notRewound)
 		}
 		if !out.alive {
 			continue
@@ -272,20 +281,38 @@ func (c *call) giveUp(l *lease, out outcome, why string) error {
 	switch {
 	case out.resp != nil:
 		c.noteAnswered() // though it says 408
+		c.failed, c.obstructed = append(c.past, l.record(c.number, out, false)), why
 		return nil
 	case why == notJudged:
 		// Also of a resend: programs such as Kubernetes' compare with io.EOF.
+		c.failed = append(c.past, l.record(c.number, out, false))
 		return out.err
 	}
-	all := append(c.past, l.record(c.number, out, false))
-	return judged(all, c.past, out.err, out.evidence, why)
+	c.failed, c.obstructed = append(c.past, l.record(c.number, out, false)), why
+	return judged(c.failed, c.past, out.err, out.evidence, why)
 }
+
+// lost tells that the request is lost, if it is: if its connection failed under it
+// and the caller still waits for it. err is what the caller gets, if no response.
+func (c *call) lost(err error) {
+	if len(c.failed) == 0 || canceled(c.req) != nil {
+		return
+	}
+	why := c.obstructed
+	if judged := (*Error)(nil); why == "" && errors.As(err, &judged) {
+		why = judged.verdict
+	}
+	c.u.t.note(RequestLost{c.u.info(time.Now()), c.method(), isIdempotent(c.req, c.opt), slices.Clone(c.failed), err, why})
+}
+
+func (c *call) method() string { return cmp.Or(c.req.Method, http.MethodGet) }
 
 // end ends the call with what it brought. An error says so if Close was what
 // ended it.
 func (c *call) end(resp *http.Response, err error) (*http.Response, error) {
 	c.body.freeKept()
 	if err == nil {
+		c.lost(nil)
 		c.body.leave()
 		return timed(resp, c.req), nil
 	}
@@ -294,6 +321,7 @@ func (c *call) end(resp *http.Response, err error) (*http.Response, error) {
 	if c.u.t.cut.Load() && !errors.Is(err, ErrClosed) && canceled(c.req) == nil {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
+	c.lost(err)
 	return nil, err
 }
 
@@ -390,7 +418,7 @@ func (p *pool) alone(c *conn) bool {
 }
 
 // learn counts a stale hit and draws the conclusions for other connections.
-func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
+func (c *call) learn(l *lease, number int, out outcome, now time.Time, resent bool) {
 	p := &c.u.pool
 	p.mu.Lock()
 	p.counts.evidence[out.evidence]++
@@ -409,6 +437,7 @@ func (c *call) learn(l *lease, out outcome, now time.Time, resent bool) {
 		}
 	}
 	p.mu.Unlock()
+	c.u.t.note(AttemptFailed{c.u.info(now), l.record(number, out, resent), c.method(), isIdempotent(c.req, c.opt), stale})
 	if isSilence(out.err) {
 		p.evictUnheard(l.c, l.at)
 		return

@@ -117,6 +117,7 @@ func (p *pool) rulingChanged(from, to *ruling) {
 	if pol.Canary == Off || pol.Learning == Off {
 		p.dropCanaryLocked(&doomed)
 	}
+	p.noteDeadlineLocked(now)
 	to.group.lock()
 	to.group.pacing.policyChangedLocked(to.group.rulesLocked(pol))
 	to.group.unlock()

@@ -189,6 +189,10 @@ type Stats struct {
 
 	// Upstreams are those remembered, by name.
 	Upstreams []UpstreamStats `json:"upstreams"`
+
+	// EventsDropped is how many events were not told since too many waited;
+	// see Config.OnEvent.
+	EventsDropped uint64 `json:"events_dropped"`
 }
 
 // UpstreamStats is a snapshot of one upstream.
@@ -248,6 +252,7 @@ func (t *Transport) Stats() Stats {
 	}
 	slices.SortFunc(s.Upstreams, func(a, b UpstreamStats) int { return cmp.Compare(a.Name, b.Name) })
 	s.Total = total.export()
+	s.EventsDropped = t.news.lost()
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -67,6 +68,21 @@ type Config struct {
 	// MaxReplayBytes bounds what is kept of request bodies for Retry.MaxReplayBody,
 	// in the whole Transport. Negative: nothing. Default: 64 MiB.
 	MaxReplayBytes int64
+
+	// OnEvent is told what happens to connections and what was learned: see
+	// Event. It is called in a goroutine of its own a moment after the event,
+	// never twice at a time, in the order in which things happened. No request
+	// waits for it; but if it blocks, more than 1024 events that wait are
+	// dropped (Stats.EventsDropped). It may use the Transport. Close does not
+	// wait for it. Nil: nobody is told, and nothing is spent on it.
+	OnEvent func(Event)
+
+	// Logger gets the events as records: requests that were lost at level
+	// Warn; resends, failed dials and changed deadlines at Info; connections
+	// opened and closed at Debug. Of each kind at most 10 a second are logged
+	// at Warn and Info, 100 at Debug, after 20 (200) at once; the attribute
+	// "suppressed" of the next one says how many were left out. Nil: silent.
+	Logger *slog.Logger
 }
 
 // A Transport is an http.RoundTripper that does not send requests on
@@ -103,6 +119,8 @@ type Transport struct {
 	canaries   atomic.Int64
 	replays    byteStore
 	probes     probeSeats
+	news       *news // nil: nobody wants any; assigned by setUp
+	recent     recent
 	capping    sync.Mutex // held while idle connections beyond maxIdle are closed
 	lastConnID atomic.Uint64
 
@@ -163,6 +181,7 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 		return fmt.Errorf("idlewise: %w", errors.Join(errs...))
 	}
 
+	t.news = newNews(cfg.OnEvent, cfg.Logger)
 	t.base = newBase(from)
 	t.validator = newValidator()
 	t.keepAlive = outer

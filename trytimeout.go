@@ -2,7 +2,6 @@ package idlewise
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -22,8 +21,6 @@ func (tryTimeoutError) Temporary() bool { return true }
 
 // Is makes it what contexts give where time is up.
 func (tryTimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
-
-func isTryTimeout(err error) bool { return errors.Is(err, errTryTimeout) }
 
 // A try is what a policy's retry consists of: attempts with a context of their own.
 type try struct {

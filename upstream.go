@@ -143,6 +143,7 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 b
 	up.pool.u = up
 	up.rule(t.policies.Load())
 	up.own.learned = t.learnedBefore(up)
+	up.pool.told = up.pool.firstLimitLocked() // nobody else has it yet
 	return up
 }
 

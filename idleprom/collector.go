@@ -124,7 +124,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		s.counters(otherUpstreams, &c.other)
 		s.gauges(otherUpstreams, &other)
 	}
-	s.count(len(stats.Upstreams))
+	s.whole(&stats)
 }
 
 // otherUpstreams is the label of those that have no metrics of their own.

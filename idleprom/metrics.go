@@ -41,8 +41,11 @@ var (
 	idleMargin    = metric{"idlewise_idle_margin_seconds", "How long before the server's keep-alive ends a connection is retired.", ""}
 )
 
-// upstreams has no label.
-const upstreams = "idlewise_upstreams"
+// These have no label of an upstream.
+const (
+	upstreams     = "idlewise_upstreams"
+	eventsDropped = "idlewise_events_dropped_total"
+)
 
 // A counter is one series of an upstream's.
 type counter struct {
@@ -102,6 +105,7 @@ var histogramTable = []struct {
 type metrics struct {
 	descs     map[string]*prometheus.Desc
 	upstreams *prometheus.Desc
+	dropped   *prometheus.Desc
 }
 
 func newMetrics(labels prometheus.Labels) metrics {
@@ -122,6 +126,7 @@ func newMetrics(labels prometheus.Labels) metrics {
 	for _, g := range []metric{connections, inFlight, waiting, idleDeadline, serverTimeout, idleMargin} {
 		define(g)
 	}
+	m.dropped = prometheus.NewDesc(eventsDropped, "Events that were not told to OnEvent and Logger, since too many waited.", nil, labels)
 	m.upstreams = prometheus.NewDesc(upstreams, "Upstreams that the Transport remembers.", nil, labels)
 	return m
 }
@@ -131,4 +136,5 @@ func (m *metrics) describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	ch <- m.upstreams
+	ch <- m.dropped
 }

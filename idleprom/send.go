@@ -118,6 +118,8 @@ func (s *scrape) deadline(upstream string, g *gauges) {
 	}
 }
 
-func (s *scrape) count(upstreams int) {
-	s.ch <- prometheus.MustNewConstMetric(s.upstreams, prometheus.GaugeValue, float64(upstreams))
+// whole sends what is the whole Transport's.
+func (s *scrape) whole(stats *idlewise.Stats) {
+	s.ch <- prometheus.MustNewConstMetric(s.upstreams, prometheus.GaugeValue, float64(len(stats.Upstreams)))
+	s.ch <- prometheus.MustNewConstMetric(s.dropped, prometheus.CounterValue, float64(stats.EventsDropped))
 }

@@ -1,0 +1,544 @@
+package idlewise
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/faultserver"
+	"github.com/idlewise/idlewise/faultserver/memnet"
+)
+
+// A diary is what OnEvent was told.
+type diary struct {
+	mu  sync.Mutex
+	all []Event
+}
+
+func (d *diary) note(e Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, e)
+}
+
+// told returns the events of one kind so far.
+func told[E Event](d *diary) (out []E) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.all {
+		if e, ok := e.(E); ok {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// inToldWorld is inWorld with a diary.
+func inToldWorld(t *testing.T, cfg worldConfig, f func(t *testing.T, w *world, d *diary)) {
+	t.Helper()
+	d := &diary{}
+	cfg.client.OnEvent = d.note
+	inWorld(t, cfg, func(t *testing.T, w *world) { f(t, w, d) })
+}
+
+// What ends connections, and the reason that is to be counted.
+var endings = []struct {
+	fault  faultserver.Fault
+	reason CloseReason
+	h2     bool
+}{
+	{fault: faultserver.Fault{Kind: faultserver.IdleClose, After: 5 * time.Second}, reason: ClosedServerFIN},
+	{fault: faultserver.Fault{Kind: faultserver.IdleReset, After: 5 * time.Second}, reason: ClosedServerRST},
+	{fault: faultserver.Fault{Kind: faultserver.Idle408, After: 5 * time.Second}, reason: ClosedServerFIN}, // net/http takes it for a close
+	{fault: faultserver.Fault{Kind: faultserver.SurplusBytes, Value: "x", Probability: 0.3}, reason: ClosedUnexpectedData},
+	{fault: faultserver.Fault{Kind: faultserver.CloseOnReuse, Probability: 0.3}, reason: ClosedStaleOnUse},
+	{fault: faultserver.Fault{Kind: faultserver.FinAfterRequest, ReusedOnly: true, Probability: 0.3}, reason: ClosedStaleOnUse},
+	{fault: faultserver.Fault{Kind: faultserver.RstAfterRequest, ReusedOnly: true, Executed: true, Probability: 0.3}, reason: ClosedStaleOnUse},
+	{fault: faultserver.Fault{Kind: faultserver.AnnounceClose, Probability: 0.3}, reason: ClosedConnectionClose},
+	{fault: faultserver.Fault{Kind: faultserver.CloseAfterRequests, Requests: 3, Announced: true}, reason: ClosedConnectionClose},
+	{fault: faultserver.Fault{Kind: faultserver.CloseInBody, Probability: 0.3}, reason: ClosedFailed},
+	{fault: faultserver.Fault{Kind: faultserver.CloseInHeaders, Probability: 0.3}, reason: ClosedFailed},
+	{fault: faultserver.Fault{Kind: faultserver.GoAway, Probability: 0.3}, reason: ClosedGoAway, h2: true},
+	{fault: faultserver.Fault{Kind: faultserver.IdleGoAway, After: 5 * time.Second}, reason: ClosedServerFIN, h2: true}, // the FIN that follows at once is what is seen
+}
+
+func TestEveryConnectionThatAFaultEndsIsCountedByItsReason(t *testing.T) {
+	for _, c := range endings {
+		t.Run(fmt.Sprintf("%v/%v", c.fault.Kind, c.reason), func(t *testing.T) {
+			cfg := worldConfig{
+				latency: time.Millisecond,
+				server:  faultserver.Config{Faults: []faultserver.Fault{c.fault}, Seed: 7, Protocols: protocols(c.h2)},
+				client:  Config{Policies: Policies{Default: Policy{Learning: Off}}},
+				base:    func(b *http.Transport) { b.Protocols = protocols(c.h2) },
+			}
+			inToldWorld(t, cfg, func(t *testing.T, w *world, d *diary) {
+				rng := rand.New(rand.NewPCG(1, 2))
+				failed := 0
+				for i := range 200 {
+					method := []string{"GET", "POST"}[i%2]
+					if _, err := w.do(context.Background(), method, "/", ""); err != nil {
+						failed++
+					}
+					time.Sleep(time.Duration(rng.Int64N(int64(8 * time.Second))))
+				}
+				w.tr.CloseIdleConnections()
+				time.Sleep(time.Second)
+				synctest.Wait()
+
+				hit := make(map[int64]bool) // of some faults the consequence is the client's to draw
+				for _, r := range w.server.Journal().Requests() {
+					hit[r.Conn] = hit[r.Conn] || slices.Contains(r.Faults, c.fault.Kind)
+				}
+				struck, byClient := 0, 0
+				conns := w.server.Journal().Conns()
+				ended := make(map[string]faultserver.ConnRecord)
+				for _, rec := range conns {
+					if hit[rec.ID] {
+						rec.Fault = c.fault.Kind
+					}
+					ended[rec.RemoteAddr] = rec
+					if rec.Fault == c.fault.Kind {
+						struck++
+					} else {
+						byClient++
+					}
+				}
+				s := w.only()
+				require.Greater(t, struck, 5)
+				require.EqualValues(t, struck, s.Closed[c.reason], "%v", s.Closed)
+				require.EqualValues(t, byClient, s.Closed[ClosedShutdown]+s.Closed[ClosedSibling]+s.Closed[ClosedIdleDeadline], "%v", s.Closed)
+				require.EqualValues(t, len(conns), s.Opened)
+
+				// And each by itself, matched by its address.
+				require.Len(t, told[ConnectionOpened](d), len(conns))
+				closings := told[ConnectionClosed](d)
+				require.Len(t, closings, len(conns))
+				for _, e := range closings {
+					rec := ended[e.Local.String()]
+					require.Equal(t, rec.Fault == c.fault.Kind, e.Reason == c.reason, "%v: %+v", e, rec)
+					require.Equal(t, rec.LocalAddr, e.Remote.String())
+				}
+
+				// The stale hits are the requests that a fault met, or that the
+				// journal never saw; each was sent again or is lost.
+				attempts, lost := told[AttemptFailed](d), told[RequestLost](d)
+				stale, resent := uint64(0), uint64(0)
+				for _, e := range attempts {
+					if e.Stale {
+						stale++
+					}
+					if e.Resent {
+						resent++
+					}
+				}
+				if c.reason == ClosedStaleOnUse {
+					require.EqualValues(t, struck, stale)
+				}
+				require.Equal(t, s.StaleIdempotent+s.StaleOther, stale)
+				require.Equal(t, sumOf(s.Failed), uint64(len(attempts)))
+				require.Equal(t, sumOf(s.Resent), resent)
+				require.Equal(t, sumOf(s.ResendsAnswered), resent, "on a fresh connection all are answered here")
+				require.Equal(t, len(attempts)-int(resent), len(lost))
+				if c.reason != ClosedFailed { // a body can break after RoundTrip has returned
+					require.Len(t, lost, failed)
+				}
+			})
+		})
+	}
+}
+
+func sumOf[K comparable](m map[K]uint64) (n uint64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func TestAConnectionIsOpenedBeforeItIsClosedAndEventsComeInOrder(t *testing.T) {
+	busy := false
+	d := &diary{}
+	cfg := worldConfig{
+		server: faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.CloseOnReuse, Probability: 0.2}}},
+		client: Config{OnEvent: func(e Event) {
+			if busy {
+				t.Error("two at a time")
+			}
+			busy = true
+			d.note(e)
+			runtime.Gosched()
+			busy = false
+		}},
+	}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 50 {
+					w.do(context.Background(), "GET", "/", "")
+				}
+			})
+		}
+		wg.Wait()
+		w.tr.Close()
+		synctest.Wait()
+		open := map[uint64]bool{}
+		var last time.Time
+		for _, e := range d.all {
+			require.False(t, e.When().Before(last))
+			last = e.When()
+			switch e := e.(type) {
+			case ConnectionOpened:
+				open[e.ID] = true
+			case AttemptFailed:
+				require.NotZero(t, e.ConnID)
+			case ConnectionClosed:
+				require.True(t, open[e.ID])
+				delete(open, e.ID)
+			}
+		}
+		require.Empty(t, open)
+	})
+}
+
+func TestAnEventHandlerThatBlocksHoldsUpNoRequest(t *testing.T) {
+	var release chan struct{} // of the bubble
+	cfg := worldConfig{
+		server: faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.AnnounceClose}}},
+		client: Config{OnEvent: func(Event) { <-release }},
+	}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		release = make(chan struct{})
+		for range 700 {
+			w.mustDo("GET", "/", "")
+		}
+		require.EqualValues(t, 2*700-1-maxQueued, w.tr.Stats().EventsDropped, "each connection is opened and closed; one event is with the handler")
+		close(release)
+		synctest.Wait()
+		require.Empty(t, w.tr.news.queue)
+	})
+}
+
+func TestAnEventHandlerMayEndItsGoroutine(t *testing.T) {
+	n := 0
+	cfg := worldConfig{client: Config{OnEvent: func(Event) {
+		if n++; n == 1 {
+			runtime.Goexit()
+		}
+	}}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		w.tr.CloseIdleConnections()
+		synctest.Wait()
+		require.Equal(t, 2, n)
+	})
+}
+
+func TestAnEventHandlerMayUseTheTransport(t *testing.T) {
+	var w *world
+	served := 0
+	cfg := worldConfig{client: Config{OnEvent: func(e Event) {
+		if _, ok := e.(ConnectionClosed); ok && served < 3 {
+			served++
+			w.tr.Stats()
+			w.mustDo("GET", "/", "")
+			w.tr.CloseIdleConnections()
+		}
+	}}}
+	inWorld(t, cfg, func(t *testing.T, here *world) {
+		w = here
+		resp, err := w.do(context.Background(), "GET", "/", "")
+		require.NoError(t, err, resp)
+		w.tr.CloseIdleConnections()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, 3, served)
+	})
+}
+
+// lossy ends connections under requests: a GET is sent again, a POST cannot be.
+var lossy = worldConfig{
+	latency: time.Millisecond,
+	server:  faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.FinAfterRequest, ReusedOnly: true}}},
+}
+
+func TestAResendIsLoggedAsInfoAndALostPOSTAsWarning(t *testing.T) {
+	var log bytes.Buffer
+	cfg := lossy
+	cfg.client.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/secret", "")
+		w.mustDo("GET", "/secret", "")
+		synctest.Wait()
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		require.Len(t, lines, 1)
+		require.Contains(t, lines[0], `level=INFO msg="idlewise: connection failed, request sent again" upstream=http://10.0.0.1:80 method=GET conn=1 `)
+		local := w.server.Journal().Conns()[0].RemoteAddr
+		require.Contains(t, lines[0], " local="+local+" remote=10.0.0.1:80 ", "as in the server's log")
+		require.Contains(t, lines[0], "evidence=unknown resent=true stale=true")
+
+		log.Reset()
+		_, err := w.do(context.Background(), "POST", "/secret", "secret")
+		require.Error(t, err)
+		synctest.Wait()
+		lines = strings.Split(strings.TrimSpace(log.String()), "\n")
+		require.Len(t, lines, 1)
+		require.Contains(t, lines[0], `level=WARN msg="idlewise: request lost" upstream=http://10.0.0.1:80 method=POST idempotent=false conn=2 `)
+		require.Contains(t, lines[0], `evidence=unknown reason="not repeated (send an Idempotency-Key or use WithIdempotent)"`)
+		require.NotContains(t, log.String(), "secret")
+	})
+}
+
+func TestAtDebugLevelConnectionsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	cfg := lossy
+	cfg.client.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		w.do(context.Background(), "POST", "/", "")
+		synctest.Wait()
+		text := log.String()
+		for _, want := range []string{
+			`level=DEBUG msg="idlewise: connection opened"`, `level=DEBUG msg="idlewise: connection failed under a request"`,
+			`level=DEBUG msg="idlewise: connection closed"`, "reason=stale_on_use",
+		} {
+			require.Contains(t, text, want)
+		}
+	})
+}
+
+func TestLoggingIsRateLimitedAndSaysWhatItLeftOut(t *testing.T) {
+	var log bytes.Buffer
+	cfg := worldConfig{client: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		for i := range 100 {
+			w.tr.note(RequestLost{EventInfo: w.tr.registryInfo(), Method: fmt.Sprint(i)})
+		}
+		synctest.Wait()
+		require.Equal(t, logBurst, strings.Count(log.String(), "\n"))
+		log.Reset()
+		time.Sleep(time.Minute)
+		w.tr.note(RequestLost{EventInfo: w.tr.registryInfo()})
+		w.tr.note(RequestLost{EventInfo: w.tr.registryInfo()})
+		synctest.Wait()
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		require.Len(t, lines, 2)
+		require.Contains(t, lines[0], fmt.Sprintf("suppressed=%d", 100-logBurst))
+		require.NotContains(t, lines[1], "suppressed")
+		require.Zero(t, w.tr.Stats().EventsDropped)
+	})
+}
+
+func (t *Transport) registryInfo() EventInfo { return EventInfo{time.Now(), "http://test:80"} }
+
+func TestADeadlineThatIsLearnedIsToldOnceAndNotWithEveryClose(t *testing.T) {
+	cfg := worldConfig{latency: 10 * time.Millisecond, server: faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.IdleClose, After: 5 * time.Second, Jitter: 80 * time.Millisecond}}}}
+	inToldWorld(t, cfg, func(t *testing.T, w *world, d *diary) {
+		for range 100 {
+			w.mustDo("GET", "/", "")
+			time.Sleep(10 * time.Second)
+		}
+		synctest.Wait()
+		changes := told[DeadlineChanged](d)
+		require.NotEmpty(t, changes)
+		require.LessOrEqual(t, len(changes), 2, "provisional and learned: %v", changes)
+		require.Equal(t, DeadlineMaxIdleTime, changes[0].From.Source)
+		last := changes[len(changes)-1].To
+		require.Equal(t, DeadlineLearned, last.Source)
+		require.InDelta(t, 5, last.ServerKeepAlive.Seconds(), 0.05)
+	})
+}
+
+func TestAnnouncedAndConfiguredDeadlinesAreTold(t *testing.T) {
+	cfg := worldConfig{server: faultserver.Config{KeepAlive: "timeout=5"}}
+	inToldWorld(t, cfg, func(t *testing.T, w *world, d *diary) {
+		for range 5 {
+			w.mustDo("GET", "/", "")
+		}
+		require.NoError(t, w.tr.SetPolicies(Policies{Default: Policy{ServerKeepAlive: 8 * time.Second}}))
+		require.NoError(t, w.tr.SetPolicies(Policies{Default: Policy{ServerKeepAlive: 8 * time.Second, MaxConns: 5}}))
+		synctest.Wait()
+		changes := told[DeadlineChanged](d)
+		require.Len(t, changes, 2)
+		require.Equal(t, Deadline{5 * time.Second, 4750 * time.Millisecond, DeadlineHint}, changes[0].To)
+		require.Equal(t, changes[0].To, changes[1].From)
+		require.Equal(t, DeadlineConfigured, changes[1].To.Source)
+	})
+}
+
+func TestWhatBecomesOfACanaryIsTold(t *testing.T) {
+	inToldWorld(t, worldConfig{server: faultserver.Config{Personality: "node"}}, func(t *testing.T, w *world, d *diary) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(20 * time.Second)
+		w.mustDo("GET", "/", "")
+		time.Sleep(5900 * time.Millisecond)
+		w.tr.CloseIdleConnections()
+		synctest.Wait()
+		ends := told[CanaryEnded](d)
+		require.Len(t, ends, 2)
+		require.Equal(t, CanaryClosed, ends[0].Outcome)
+		require.InDelta(t, 6.03, ends[0].IdleAge.Seconds(), 0.06)
+		require.Equal(t, CanaryGivenUp, ends[1].Outcome)
+		closings := told[ConnectionClosed](d)
+		require.Equal(t, ends[0].ID, closings[0].ID)
+		require.Equal(t, ClosedIdleDeadline, closings[0].Reason)
+	})
+}
+
+func TestDialsThatFailAreTold(t *testing.T) {
+	inToldWorld(t, worldConfig{}, func(t *testing.T, w *world, d *diary) {
+		w.refuse.Store(1)
+		_, err := w.do(context.Background(), "GET", "/", "")
+		require.Error(t, err)
+		synctest.Wait()
+		require.Len(t, told[DialFailed](d), 1)
+		require.ErrorIs(t, told[DialFailed](d)[0].Err, errRefused)
+		require.Empty(t, told[RequestLost](d), "it was never on a connection")
+	})
+}
+
+func TestARequestWhoseCallerHasGoneIsNotLost(t *testing.T) {
+	inToldWorld(t, worldConfig{gated: true}, func(t *testing.T, w *world, d *diary) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := w.do(ctx, "POST", "/", "x")
+		require.Error(t, err)
+		synctest.Wait()
+		require.Empty(t, told[RequestLost](d))
+		require.Equal(t, ClosedCanceled, told[ConnectionClosed](d)[0].Reason)
+	})
+	cfg := lossy
+	cfg.latency = time.Second
+	inToldWorld(t, cfg, func(t *testing.T, w *world, d *diary) {
+		w.mustDo("GET", "/", "")
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		_, err := w.do(ctx, "GET", "/", "") // failed after 2 s, and dials for the resend
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		synctest.Wait()
+		require.Len(t, told[AttemptFailed](d), 1)
+		require.Empty(t, told[RequestLost](d))
+	})
+}
+
+func TestAResendForWhichNoConnectionCanBeOpenedIsLost(t *testing.T) {
+	inToldWorld(t, lossy, func(t *testing.T, w *world, d *diary) {
+		w.mustDo("GET", "/", "")
+		w.refuse.Store(100)
+		_, err := w.do(context.Background(), "GET", "/", "")
+		require.ErrorIs(t, err, errRefused)
+		synctest.Wait()
+		lost := told[RequestLost](d)
+		require.Len(t, lost, 1)
+		require.Contains(t, lost[0].Reason, notDialed)
+		require.Len(t, lost[0].Attempts, 1)
+		require.Zero(t, w.only().ResendsAnswered[Unknown])
+		require.EqualValues(t, 1, w.only().Resent[Unknown])
+	})
+}
+
+func TestRecentEventsAreRememberedWithoutAnyoneAsking(t *testing.T) {
+	inWorld(t, lossy, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		for range 100 {
+			w.mustDo("GET", "/", "")
+		}
+		all := w.tr.RecentEvents()
+		require.Len(t, all, recentEvents)
+		for i := 1; i < len(all); i++ {
+			require.False(t, all[i].When().Before(all[i-1].When()))
+		}
+		require.Equal(t, "attempt_failed", all[0].Kind())
+		require.True(t, strings.HasPrefix(all[0].String(), "attempt failed: upstream=http://10.0.0.1:80 method=GET conn="), all[0].String())
+	})
+}
+
+func TestEveryKindOfEventCanBePrintedAndLogged(t *testing.T) {
+	for _, e := range []Event{
+		ConnectionOpened{}, ConnectionClosed{Reason: ClosedSibling, Idle: true}, DialFailed{Err: io.EOF}, AttemptFailed{}, RequestLost{Attempts: make([]Attempt, 2)},
+		DeadlineChanged{}, CanaryEnded{Outcome: CanaryGivenUp}, ProbeEnded{Problem: "x"}, UpgradeEnded{},
+	} {
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "event", e)
+		require.Contains(t, log.String(), "event.upstream=", e.Kind())
+		require.True(t, strings.HasPrefix(e.String(), strings.ReplaceAll(e.Kind(), "_", " ")+": upstream="), e.String())
+		require.NotEqual(t, e.Kind(), eventTitle(e))
+	}
+}
+
+// A request that succeeds on a connection that was there raises no event.
+func TestARequestAllocatesNoMoreWithEventsAndLogging(t *testing.T) {
+	network := memnet.New(memnet.Options{})
+	listener, err := network.Listen(worldAddr)
+	require.NoError(t, err)
+	server, err := faultserver.New(faultserver.Config{Listener: listener})
+	require.NoError(t, err)
+	defer server.Close()
+	measure := func(cfg Config) float64 {
+		cfg.Base = &http.Transport{DialContext: network.DialContext}
+		tr, err := New(cfg)
+		require.NoError(t, err)
+		defer tr.Close()
+		req, err := http.NewRequest("GET", "http://"+worldAddr, nil)
+		require.NoError(t, err)
+		return testing.AllocsPerRun(500, func() {
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		})
+	}
+	silent := measure(Config{})
+	told := measure(Config{OnEvent: func(Event) {}, Logger: slog.New(slog.DiscardHandler)})
+	require.Equal(t, silent, told)
+}
+
+func TestClosesOfTheLastHourAreRemembered(t *testing.T) {
+	var h closeHistory
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for range 100 {
+		h.add(ClosedSibling, now)
+		now = now.Add(time.Minute)
+	}
+	require.InDelta(t, 60, h.lastHour(now)[ClosedSibling], 5)
+	require.Empty(t, h.lastHour(now.Add(time.Hour)))
+	require.Empty(t, h.lastHour(now.Add(-24*time.Hour)), "a clock that was set back")
+	h.add(ClosedSibling, time.Time{})
+}
+
+func TestAllUpstreamsAreExplainedWithWhatADebugPageNeeds(t *testing.T) {
+	cfg := worldConfig{latency: 10 * time.Millisecond, server: faultserver.Config{IdleTimeout: 5 * time.Second}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		for range 5 {
+			w.mustDo("GET", "/", "")
+			time.Sleep(10 * time.Second)
+		}
+		w.mustDo("GET", "/", "")
+		all := w.tr.ExplainAll()
+		require.Len(t, all, 1)
+		e := all[0]
+		require.Equal(t, "http://10.0.0.1:80", e.Upstream)
+		require.Equal(t, "confirmed", e.Learned.Confidence)
+		require.NotEmpty(t, e.Learned.Timeouts)
+		s := w.only()
+		require.Equal(t, s.Closed, e.ClosedLastHour)
+		require.Len(t, e.Conns, 1)
+		require.Positive(t, e.Conns[0].RetireAt)
+		time.Sleep(2 * time.Hour)
+		require.Empty(t, w.tr.ExplainAll()[0].ClosedLastHour)
+	})
+}
