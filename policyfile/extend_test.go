@@ -40,8 +40,12 @@ upstreams:
   a: {extends: bold}
   b: {extends: bold, breaker: {timeout: 7s}}
   c: {extends: careful, breaker: {timeout: 7s}}
+  d: {extends: [bold, uvicorn]}
 `)
+	require.Zero(t, idlewise.NoBreaker.Settings.Timeout, "it is everybody's")
+	require.Same(t, idlewise.NoBreaker, p.Upstreams["d"].Breaker)
 	require.Same(t, idlewise.NoBreaker, p.Upstreams["a"].Breaker)
+	require.NotSame(t, idlewise.NoBreaker, p.Upstreams["b"].Breaker)
 	require.Equal(t, 7*time.Second, p.Upstreams["b"].Breaker.Settings.Timeout)
 	require.Nil(t, p.Upstreams["b"].Breaker.Settings.ReadyToTrip, "what was switched off is not inherited")
 	require.Equal(t, 7*time.Second, p.Upstreams["c"].Breaker.Settings.Timeout)
