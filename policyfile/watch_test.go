@@ -98,6 +98,35 @@ func TestAChangeIsTakenOver(t *testing.T) {
 	})
 }
 
+func TestWhatTheFileSaysIsInForceInTheTransport(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		transport, err := idlewise.New(idlewise.Config{})
+		require.NoError(t, err)
+		defer transport.Close()
+		w := &watched{T: t, path: filepath.Join(dir, "policies.yaml")}
+		inForce := func() (idlewise.Policy, string) {
+			now := transport.Explain("https://api.example.com")
+			return now.Policy, now.Pattern
+		}
+		w.write("default: {max_conns: 7}\nupstreams: {api.example.com: {extends: uvicorn}}\n")
+		require.NoError(t, Watch(ctx, w.path, transport.SetPolicies, WithLogger(slog.New(slog.DiscardHandler))))
+		policy, pattern := inForce()
+		require.Equal(t, "api.example.com", pattern)
+		require.Equal(t, 5*time.Second, policy.ServerKeepAlive)
+		require.Equal(t, 7, policy.MaxConns)
+
+		w.write("upstreams: {'*.example.com': {extends: nginx}}\n")
+		w.pass(1200 * time.Millisecond)
+		policy, pattern = inForce()
+		require.Equal(t, "*.example.com", pattern)
+		require.Equal(t, 75*time.Second, policy.ServerKeepAlive)
+		require.Negative(t, policy.MaxConns)
+	})
+}
+
 func TestARejectedFileLeavesTheLastGoodOneInForceAndIsLoggedOnce(t *testing.T) {
 	watching(t, func(w *watched) {
 		w.write("default: {max_conns: 0}\n")
