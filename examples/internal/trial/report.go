@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/idlewise/idlewise/faultserver"
 )
 
 // A result is what came of a run.
@@ -33,14 +35,17 @@ func (r *Run) result() result {
 	res := result{
 		name: r.Name, operations: r.operations, attempts: r.attempts,
 		failures: slices.Clone(r.failures), saw: maps.Clone(r.saw), took: r.took,
-		struck: totals.Struck, executions: totals.Executions,
+		executions: totals.Executions,
 		postsTwice: len(j.ExecutedTwice("POST")), kinds: totals.Faults,
 	}
 	for _, why := range []string{"idle-timeout", "draining", "server-killed"} {
 		if n := totals.Closed[why]; n > 0 {
 			res.kinds[why] = n
-			res.struck += n
 		}
+	}
+	delete(res.kinds, faultserver.Latency.String()) // it is the distance, and no fault of the server's
+	for _, n := range res.kinds {
+		res.struck += n
 	}
 	for _, n := range r.saw {
 		res.errors += n
