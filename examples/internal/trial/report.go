@@ -17,7 +17,7 @@ import (
 
 // A result is what came of a run.
 type result struct {
-	name                         string
+	name, above                  string
 	operations, attempts, errors int
 	failures                     []error
 	saw                          map[string]int
@@ -33,7 +33,7 @@ func (r *Run) result() result {
 	j := r.Server.Journal()
 	totals := j.Totals()
 	res := result{
-		name: r.Name, operations: r.operations, attempts: r.attempts,
+		name: r.Name, above: r.Above, operations: r.operations, attempts: r.attempts,
 		failures: slices.Clone(r.failures), saw: maps.Clone(r.saw), took: r.took,
 		executions: totals.Executions,
 		postsTwice: len(j.ExecutedTwice("POST")), kinds: totals.Faults,
@@ -60,8 +60,8 @@ func (r *Run) result() result {
 func Report(out io.Writer, theirs, ours *Run) error {
 	results := []result{theirs.result(), ours.result()}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tthe program's\t\tthe SDK's\t\tthe server's\t\t\t")
-	fmt.Fprintln(t, "beneath the SDK\tcalls\tfailed\tattempts\terrors\tfaults\texecuted\ttook\t")
+	fmt.Fprintf(t, "\tthe program's\t\tthe %s's\t\tthe server's\t\t\t\n", ours.Above)
+	fmt.Fprintf(t, "beneath the %s\tcalls\tfailed\tattempts\terrors\tfaults\texecuted\ttook\t\n", ours.Above)
 	for _, r := range results {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.1fs\t\n", r.name, r.operations, len(r.failures),
 			r.attempts, r.errors, r.struck, r.executions, r.took.Seconds())
@@ -71,7 +71,7 @@ func Report(out io.Writer, theirs, ours *Run) error {
 	for _, r := range results {
 		fmt.Fprintf(out, "%s: struck by %s.\n", r.name, list(r.kinds))
 		if len(r.saw) > 0 {
-			fmt.Fprintf(out, "  The SDK saw %s.\n", list(r.saw))
+			fmt.Fprintf(out, "  The %s saw %s.\n", r.above, list(r.saw))
 		}
 		for i, err := range r.failures {
 			if i == 3 {
@@ -84,7 +84,7 @@ func Report(out io.Writer, theirs, ours *Run) error {
 	if err := verdict(results[0], results[1]); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "The server was struck, and the SDK on %s did not see it.\n", ours.Name)
+	fmt.Fprintf(out, "The server was struck, and the %s on %s did not see it.\n", ours.Above, ours.Name)
 	return nil
 }
 
@@ -94,7 +94,7 @@ func verdict(theirs, ours result) error {
 		errs = append(errs, errors.New("no fault struck idlewise's server: it proves nothing"))
 	}
 	if theirs.errors == 0 {
-		errs = append(errs, fmt.Errorf("the SDK on %s saw no error: the faults prove nothing", theirs.name))
+		errs = append(errs, fmt.Errorf("the %s on %s saw no error: the faults prove nothing", theirs.above, theirs.name))
 	}
 	if ours.operations == 0 || ours.operations != theirs.operations {
 		errs = append(errs, fmt.Errorf("%d and %d calls: want as many of both", theirs.operations, ours.operations))
@@ -103,10 +103,10 @@ func verdict(theirs, ours result) error {
 		errs = append(errs, fmt.Errorf("%d calls failed on idlewise, the first: %w", n, ours.failures[0]))
 	}
 	if ours.errors > 0 {
-		errs = append(errs, fmt.Errorf("the SDK on idlewise saw %s", list(ours.saw)))
+		errs = append(errs, fmt.Errorf("the %s on idlewise saw %s", ours.above, list(ours.saw)))
 	}
 	if ours.attempts != ours.operations {
-		errs = append(errs, fmt.Errorf("the SDK on idlewise made %d attempts for %d calls", ours.attempts, ours.operations))
+		errs = append(errs, fmt.Errorf("the %s on idlewise made %d attempts for %d calls", ours.above, ours.attempts, ours.operations))
 	}
 	if ours.postsTwice > 0 {
 		errs = append(errs, fmt.Errorf("%d POSTs were executed twice", ours.postsTwice))

@@ -17,7 +17,8 @@ import (
 // A Run is a program's calls with one transport, to a fault server of their
 // own. Its methods may be called concurrently.
 type Run struct {
-	Name   string
+	Name   string // of the transport
+	Above  string // what uses the transport
 	Server *faultserver.Server
 
 	mu         sync.Mutex
@@ -35,7 +36,7 @@ func Start(name string, cfg faultserver.Config) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Run{Name: name, Server: s, began: time.Now(), saw: make(map[string]int)}, nil
+	return &Run{Name: name, Above: "SDK", Server: s, began: time.Now(), saw: make(map[string]int)}, nil
 }
 
 // Close stops the run's server.
