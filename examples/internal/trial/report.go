@@ -38,6 +38,9 @@ func (r *Run) result() result {
 		executions: totals.Executions,
 		postsTwice: len(j.ExecutedTwice("POST")), kinds: totals.Faults,
 	}
+	if r.Twice {
+		res.postsTwice = 0
+	}
 	for _, why := range []string{"idle-timeout", "draining", "server-killed"} {
 		if n := totals.Closed[why]; n > 0 {
 			res.kinds[why] = n

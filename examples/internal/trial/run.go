@@ -19,6 +19,7 @@ import (
 type Run struct {
 	Name   string // of the transport
 	Above  string // what uses the transport
+	Twice  bool   // POSTs may be executed twice: the program has vouched for them
 	Server *faultserver.Server
 
 	mu         sync.Mutex
