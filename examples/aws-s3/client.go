@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,6 +9,12 @@ import (
 
 	"github.com/idlewise/idlewise"
 )
+
+// maxReplay is up to what size objects are kept in memory while they are sent, so
+// that they can be sent again: the SDK gives its requests no GetBody. Larger ones
+// it sends with Expect: 100-continue, and of those nothing was read yet when they
+// meet a stale connection.
+const maxReplay = 2 << 20
 
 // useIdlewise puts idlewise beneath an SDK configuration that
 // config.LoadDefaultConfig made without config.WithHTTPClient.
@@ -27,6 +31,9 @@ func useIdlewise(cfg *aws.Config, with idlewise.Config) (*idlewise.Transport, er
 		return nil, fmt.Errorf("aws.Config.HTTPClient is a %T; load the configuration without config.WithHTTPClient", cfg.HTTPClient)
 	}
 	with.Base = sdk.GetTransport()
+	if keep := &with.Policies.Default.Retry.MaxReplayBody; *keep == 0 {
+		*keep = maxReplay
+	}
 	transport, err := idlewise.New(with)
 	if err != nil {
 		return nil, err
@@ -37,7 +44,7 @@ func useIdlewise(cfg *aws.Config, with idlewise.Config) (*idlewise.Transport, er
 
 // newClient returns an http.Client for the SDK.
 func newClient(rt http.RoundTripper) aws.HTTPClient {
-	return &replayable{&http.Client{Transport: rt, CheckRedirect: keepMethod}}
+	return &client{http.Client{Transport: rt, CheckRedirect: keepMethod}}
 }
 
 // keepMethod follows the redirects that the SDK's own client follows.
@@ -49,30 +56,11 @@ func keepMethod(req *http.Request, _ []*http.Request) error {
 	return http.ErrUseLastResponse
 }
 
-// maxReplay is from where on the SDK asks the server before it sends an
-// object (Expect: 100-continue).
-const maxReplay = 2 << 20
+type client struct{ http.Client }
 
-// A replayable client makes it possible to send an SDK's request again.
-type replayable struct{ *http.Client }
-
-func (c *replayable) Do(req *http.Request) (*http.Response, error) {
-	// net/http waits for a 100 only where a request says that it is HTTP/1.1.
-	// The SDK's say nothing. What waited for a 100 in vain, on a stale
-	// connection, has a body that can still be sent.
+// Do sends a request. net/http waits for the 100 of Expect: 100-continue only
+// where a request says that it is HTTP/1.1, and the SDK's say nothing.
+func (c *client) Do(req *http.Request) (*http.Response, error) {
 	req.ProtoMajor, req.ProtoMinor = 1, 1
-
-	// The SDK rewinds what it repeats itself, and gives its requests no
-	// GetBody. Small bodies are kept for the case.
-	if req.Body == nil || req.GetBody != nil || req.ContentLength <= 0 || req.ContentLength >= maxReplay {
-		return c.Client.Do(req)
-	}
-	kept, err := io.ReadAll(req.Body)
-	req.Body.Close()
-	if err != nil {
-		return nil, err
-	}
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
-	req.Body, _ = req.GetBody()
 	return c.Client.Do(req)
 }

@@ -20,7 +20,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/idlewise/idlewise"
 	"github.com/idlewise/idlewise/examples/internal/trial"
 	"github.com/idlewise/idlewise/faultserver"
 )
@@ -80,12 +79,7 @@ func calls(ctx context.Context, r *trial.Run, ours bool) error {
 	defer base.CloseIdleConnections()
 	var transport http.RoundTripper = base
 	if ours {
-		t, err := idlewise.New(idlewise.Config{
-			Base: base,
-			Policies: idlewise.Policies{Upstreams: map[string]idlewise.Policy{
-				backend.Host: {ServerKeepAlive: idle},
-			}},
-		})
+		t, err := newTransport(backend, base)
 		if err != nil {
 			return err
 		}
