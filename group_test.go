@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -220,5 +222,33 @@ func TestGroupsMayChangeUnderLoad(t *testing.T) {
 		wg.Wait()
 		require.NoError(t, w.tr.SetPolicies(ungrouped))
 		require.Empty(t, w.tr.groups.named)
+	})
+}
+
+func TestMembersOfAGroupShareTheirBudgetAndTheirBreaker(t *testing.T) {
+	hair := &Breaker{Settings: gobreaker.Settings{ReadyToTrip: tripAtOnce}}
+	both := Policies{Upstreams: map[string]Policy{"*.example": {Group: "example", Breaker: hair}, "*.other": {Breaker: hair}}}
+	inWorld(t, named(Config{Policies: both}), func(t *testing.T, w *world) {
+		w.mustPost("a.example")
+		w.mustPost("b.example")
+		w.mustPost("c.other")
+		group := func(host string) *group {
+			u, err := url.Parse("http://" + host + "/")
+			require.NoError(t, err)
+			up := w.tr.upstreamFor(u, nil, false)
+			up.inFlight.Add(-1)
+			return up.group()
+		}
+		for range 4 {
+			require.True(t, group("a.example").budget.withdraw(time.Now()))
+		}
+		require.Equal(t, 6, group("b.example").budget.remaining(time.Now()))
+		require.Equal(t, 10, group("c.other").budget.remaining(time.Now()))
+
+		w.tr.CloseIdleConnections()
+		w.refuse.Store(1)
+		require.ErrorIs(t, w.post(t.Context(), "a.example"), errRefused)
+		require.ErrorIs(t, w.post(t.Context(), "b.example"), ErrCircuitOpen)
+		require.NoError(t, w.post(t.Context(), "c.other"))
 	})
 }
