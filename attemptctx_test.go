@@ -108,6 +108,7 @@ func TestAnAttemptsContextIsUsedAgainAndKeepsNothingOfTheLast(t *testing.T) {
 // closed at the moment when its RoundTrip returns.
 func TestTheContextOfAnAttemptIsEndedByExactlyOne(t *testing.T) {
 	u := &upstream{t: &Transport{}}
+	u.ruling.Store(&ruling{})
 	p := &u.pool
 	p.u = u
 	for range 100_000 {

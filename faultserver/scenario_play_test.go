@@ -193,7 +193,7 @@ name: forever
 phases: [{name: a, duration: 1h, faults: [{kind: status, code: 503}]}]
 forever: true
 `)
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour+time.Minute)
 		defer cancel()
 		require.ErrorIs(t, s.Play(ctx, forever), context.DeadlineExceeded)
 		require.ErrorIs(t, s.Phase().Err, context.DeadlineExceeded)
