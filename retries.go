@@ -56,6 +56,7 @@ func (c *call) applyRetry(r *Retry) {
 		c.req = c.req.WithContext(c.req.Context())
 		c.req.Header = c.req.Header.Clone()
 		c.req.Header.Set("Idempotency-Key", newKey())
+		c.opt.idempotency = vouchIdempotent
 	}
 	if r.MaxReplayBody > 0 {
 		c.body.record(&c.u.t.replays, r.MaxReplayBody)
@@ -107,10 +108,25 @@ func (c *call) tries(pol *Policy, sent *http.Request) (*http.Response, error) {
 		}
 		t.cancel(nil)
 		c.u.pool.count(func(n *counts) { n.retries++ })
-		if err := sleep(c.given, wait); err != nil {
+		if err := c.pause(wait); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// pause waits, or ends early with the caller's context or the Transport.
+func (c *call) pause(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-c.u.t.closed:
+		return ErrClosed
+	case <-c.given.Context().Done():
+	case <-cancelOf(c.given):
+	}
+	return canceled(c.given)
 }
 
 // wantsRetry decides whether what a try brought is to be retried, and after how

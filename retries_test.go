@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/idlewise/idlewise/faultserver"
@@ -175,6 +176,16 @@ func TestAWaitForARetryEndsWithTheContext(t *testing.T) {
 		began := time.Now()
 		_, err := w.do(ctx, "GET", "/", "")
 		require.Equal(t, context.Canceled, err)
+		require.Equal(t, time.Second, time.Since(began))
+	})
+}
+
+func TestCloseEndsAWaitForARetry(t *testing.T) {
+	inRetryingWorld(t, failing(100, 503), Retry{Max: 3, WaitMin: time.Minute, WaitMax: time.Minute}, func(t *testing.T, w *world) {
+		time.AfterFunc(time.Second, func() { w.tr.Close() })
+		began := time.Now()
+		_, err := w.do(t.Context(), "GET", "/", "")
+		require.Equal(t, ErrClosed, err)
 		require.Equal(t, time.Second, time.Since(began))
 	})
 }
@@ -408,4 +419,24 @@ func TestABudgetIsAFifthOfTheRequestsAndTenASecond(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.Equal(t, 10, b.remaining(time.Now()))
 	})
+}
+
+func TestRetriesAndBreakersThatMeanNothingAreRefused(t *testing.T) {
+	for want, p := range map[string]Policy{
+		"Default.Retry.WaitMin: -1s is negative, and a wait cannot be off":     {Retry: Retry{WaitMin: -time.Second}},
+		"Default.Retry.WaitMax: -1ns is negative":                              {Retry: Retry{WaitMax: -1}},
+		"Default.Retry.WaitMin: 1m0s is longer than WaitMax, 5s":               {Retry: Retry{WaitMin: time.Minute}},
+		"Default.Retry.PerTryTimeout: 5ns is under a millisecond":              {Retry: Retry{PerTryTimeout: 5}},
+		"Default.Retry.AttemptHeader: \"X Attempt\" is no name for a header":   {Retry: Retry{AttemptHeader: "X Attempt"}},
+		"Default.Retry.AttemptHeader: \"connection\" is no name for a header":  {Retry: Retry{AttemptHeader: "connection"}},
+		"Default.Retry.NonIdempotent: Toggle(3) is none of idlewise.Inherit":   {Retry: Retry{NonIdempotent: 3}},
+		"Default.Breaker.Statuses[1]: 42 is no response status":                {Breaker: &Breaker{Statuses: []int{500, 42}}},
+		"Default.Breaker.Settings.Timeout: -1s is negative; leave it 0 for go": {Breaker: &Breaker{Settings: gobreaker.Settings{Timeout: -time.Second}}},
+		"Default.Breaker.Settings.Interval: 30ns is under a millisecond":       {Breaker: &Breaker{Settings: gobreaker.Settings{Interval: 30}}},
+	} {
+		_, err := New(Config{Policies: Policies{Default: p}})
+		require.ErrorContains(t, err, want)
+	}
+	_, err := New(Config{Policies: Policies{Default: Policy{Retry: Retry{AttemptHeader: "X-Attempt", Max: -1, PerTryTimeout: -1}, Breaker: NoBreaker}}})
+	require.NoError(t, err)
 }
