@@ -104,6 +104,8 @@ func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, erro
 			l := leaseLocked(c, now)
 			if p.nIdle < pol.MinIdleConns {
 				p.replenishLocked(now, pol)
+			} else if c.endsSoonLocked(now) {
+				p.succeedLocked(now, pol)
 			}
 			p.mu.Unlock()
 			doomed.shut()

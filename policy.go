@@ -162,7 +162,10 @@ type Policy struct {
 	// MaxConnAge is the longest a connection is used for new requests,
 	// counted from its dial and varied by ±10 % per connection so that
 	// connections opened together do not end together. It makes clients
-	// notice DNS changes and new instances. Off: no limit.
+	// notice DNS changes and new instances. If requests still come in the last
+	// 5 s (or the last tenth, where that is less) of the only connection there
+	// is, its successor is dialed in the background, so that none of them has to
+	// wait for it. Off: no limit.
 	//
 	// Default: 10 min.
 	MaxConnAge time.Duration
@@ -212,7 +215,8 @@ type Policy struct {
 	// the soonest, and a server that cannot be dialed is tried about once a
 	// second.
 	//
-	// Default: off. Then connections are dialed only when requests need them.
+	// Default: off. Then connections are dialed when requests need them; see
+	// MaxConnAge for the one exception.
 	MinIdleConns int
 
 	// Retry says when requests are sent again although they were answered, or

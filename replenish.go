@@ -7,7 +7,7 @@ import (
 )
 
 // MinIdleConns are kept ready, while the upstream is in use, by dials in the
-// background. A successor is dialed so early before a connection is retired that
+// background; without them only a connection's MaxConnAge is seen to in time. A successor is dialed so early before a connection is retired that
 // it is there in time: at no instant are fewer ready, if MaxConns has room for
 // both and the server lets itself be dialed.
 
@@ -137,14 +137,37 @@ func (p *pool) dialsFailLocked() bool {
 
 // missLocked sees to a successor of c, which has left the pool.
 func (p *pool) missLocked(c *conn) {
-	if p.closed || p.u.policy().MinIdleConns <= 0 {
-		return
-	}
-	now := time.Now()
-	if c.isYoungLocked(now) {
+	if c.uses == 0 {
 		p.readiness.from = later(p.readiness.from, c.born.Add(leastReplaced))
 	}
-	p.wakeAtLocked(later(now, p.readiness.from), now)
+	if p.u.policy().MinIdleConns > 0 && !p.closed {
+		now := time.Now()
+		p.wakeAtLocked(later(now, p.readiness.from), now)
+	}
+}
+
+// lastMoments is how long before its MaxConnAge a connection has a successor
+// dialed if a request still comes to it, but no more than a tenth of its time.
+const lastMoments = 5 * time.Second
+
+// endsSoonLocked reports whether c is in its last moments.
+func (c *conn) endsSoonLocked(now time.Time) bool {
+	return c.maxAge > 0 && now.Sub(c.born) > c.maxAge-min(lastMoments, c.maxAge/10)
+}
+
+// succeedLocked dials a connection if all will soon be too old. It is asked when a
+// request was given one of these, whatever the policy's MinIdleConns: an upstream
+// in such use will want the next one, too, and is not to wait for it.
+func (p *pool) succeedLocked(now time.Time, pol *Policy) {
+	if p.reliableDialsLocked() > 0 || now.Before(p.readiness.from) || !p.mayOpenLocked() || p.u.t.ending.Load() {
+		return
+	}
+	for c := p.last; c != nil; c = c.older {
+		if !c.endsSoonLocked(now) && c.spentLocked(now, pol) == reasonNone {
+			return
+		}
+	}
+	p.startDialLocked(nil, context.Background()).wanters++
 }
 
 // mayIdle reports whether the whole Transport may have one idle connection more

@@ -112,7 +112,7 @@ func TestWarmConnectionsThatCannotLastAreNotDialedWithoutAPause(t *testing.T) {
 
 func TestAServerThatIsDownIsAskedOnceASecondForWarmConnections(t *testing.T) {
 	var log dialLog
-	inWorld(t, worldConfig{client: keepingWarm(Policy{MinIdleConns: 5}), base: log.on}, func(t *testing.T, w *world) {
+	inWorld(t, worldConfig{client: keepingWarm(Policy{MinIdleConns: 5, Learning: Off}), base: log.on}, func(t *testing.T, w *world) {
 		w.mustDo("GET", "/", "")
 		time.Sleep(2 * time.Second)
 		before := log.count()
@@ -144,6 +144,43 @@ func TestNoHTTP2RequestWaitsForTheSuccessorOfAWarmConnection(t *testing.T) {
 		wg.Wait()
 		require.Zero(t, w.only().Waits)
 		require.InDelta(t, 6, w.dials.Load(), 1)
+	})
+}
+
+func TestNoRequestOfABusyUpstreamWaitsForTheSuccessorOfAConnectionThatGetsOld(t *testing.T) {
+	for _, tls := range []bool{false, true} {
+		cfg := worldConfig{latency: 20 * time.Millisecond, client: keepingWarm(Policy{MaxConnAge: time.Minute})}
+		cfg.server.TLS = tls
+		inWorld(t, cfg, func(t *testing.T, w *world) {
+			for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(time.Second) {
+				w.mustDo("POST", "/", "x")
+			}
+			require.EqualValues(t, 1, w.only().Waits, "the first")
+			require.InDelta(t, 11, w.dials.Load(), 2, "one in 49 to 61 s")
+			require.EqualValues(t, 1, w.only().Opened-w.only().Warmed)
+			require.LessOrEqual(t, w.most.Load(), int64(2))
+		})
+	}
+}
+
+func TestNoSuccessorIsDialedWhereNoRequestCameLatelyOrAYoungerConnectionIsThere(t *testing.T) {
+	inWorld(t, worldConfig{latency: 20 * time.Millisecond, client: keepingWarm(Policy{MaxConnAge: time.Minute})}, func(t *testing.T, w *world) {
+		w.mustDo("POST", "/", "x")
+		time.Sleep(40 * time.Second)
+		w.mustDo("POST", "/", "x")
+		time.Sleep(10 * time.Minute)
+		require.EqualValues(t, 1, w.dials.Load())
+	})
+	slow := worldConfig{latency: 20 * time.Millisecond, server: slowAnswers(100 * time.Millisecond), client: keepingWarm(Policy{MaxConnAge: time.Minute})}
+	inWorld(t, slow, func(t *testing.T, w *world) {
+		w.mustDo("POST", "/", "x")
+		time.Sleep(30 * time.Second)
+		w.together(2)
+		for range 29 {
+			time.Sleep(time.Second)
+			w.mustDo("POST", "/", "x")
+		}
+		require.Zero(t, w.only().Warmed, "the younger one is there")
 	})
 }
 

@@ -84,7 +84,7 @@ func (c *counts) add(o *counts) {
 type Counters struct {
 	Requests   uint64 `json:"requests"`    // attempts that got a connection, resends included
 	Opened     uint64 `json:"opened"`      // connections
-	Warmed     uint64 `json:"warmed"`      // of these, those opened in advance: for MinIdleConns or by Warm
+	Warmed     uint64 `json:"warmed"`      // of these, those opened in advance: for MinIdleConns, by Warm, or before MaxConnAge ended the last one
 	DialErrors uint64 `json:"dial_errors"` // dials that failed
 	DialWaits  uint64 `json:"dial_waits"`  // dials that were held back: by DialRate, or because others had failed
 	Waits      uint64 `json:"waits"`       // requests that found no free connection
