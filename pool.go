@@ -309,7 +309,7 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 	if why.byServer() && c.served {
 		p.serverEnded = now
 	}
-	p.missLocked(c)
+	p.missLocked(c, now)
 	doomed.add(c)
 	p.u.t.noteQuiet()
 }

@@ -136,12 +136,11 @@ func (p *pool) dialsFailLocked() bool {
 }
 
 // missLocked sees to a successor of c, which has left the pool.
-func (p *pool) missLocked(c *conn) {
+func (p *pool) missLocked(c *conn, now time.Time) {
 	if c.uses == 0 {
 		p.readiness.from = later(p.readiness.from, c.born.Add(leastReplaced))
 	}
 	if p.u.policy().MinIdleConns > 0 && !p.closed {
-		now := time.Now()
 		p.wakeAtLocked(later(now, p.readiness.from), now)
 	}
 }
