@@ -21,7 +21,11 @@ import (
 	"github.com/idlewise/idlewise/faultserver"
 )
 
-const requests = 20 // under way when the service is told to end
+const (
+	requests = 20 // under way when the service is told to end
+
+	attempt = "X-Attempt" // the header in which idlewise counts a request's attempts
+)
 
 func main() {
 	if err := run(context.Background(), os.Stdout); err != nil {
@@ -78,13 +82,19 @@ type outcome struct {
 // try drains a service with requests under way.
 func try(ctx context.Context, drain func(context.Context, *service) error) (outcome, error) {
 	upstream, err := faultserver.New(faultserver.Config{
-		Faults: []faultserver.Fault{{Kind: faultserver.FinAfterRequest, Path: "/second/*", ReusedOnly: true, Times: requests / 2}},
+		// Up to half of the calls that are made during the drain meet a closed
+		// connection, but no resend.
+		Faults: []faultserver.Fault{{
+			Kind: faultserver.FinAfterRequest, Path: "/second/*", Header: attempt + ": 1", ReusedOnly: true, Times: requests / 2,
+		}},
 	})
 	if err != nil {
 		return outcome{}, err
 	}
 	defer upstream.Close()
-	transport, err := idlewise.New(idlewise.Config{})
+	transport, err := idlewise.New(idlewise.Config{Policies: idlewise.Policies{
+		Default: idlewise.Policy{Retry: idlewise.Retry{AttemptHeader: attempt}},
+	}})
 	if err != nil {
 		return outcome{}, err
 	}

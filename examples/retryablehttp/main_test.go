@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 	"go.uber.org/goleak"
@@ -28,6 +29,27 @@ func TestIdlewiseAddsNoAttemptToRetryablehttpsFive(t *testing.T) {
 	}
 	if n := len(s.Journal().Requests()); n != 5 {
 		t.Errorf("%d requests on the wire, want go-retryablehttp's 5", n)
+	}
+}
+
+// Why idlewise's own retries stay off: three of go-retryablehttp's attempts with
+// two retries each are nine.
+func TestTheRetriesOfBothMultiply(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.Status, Code: http.StatusServiceUnavailable}}})
+	tr, err := idlewise.New(idlewise.Config{Policies: idlewise.Policies{Default: idlewise.Policy{
+		Retry: idlewise.Retry{Max: 2, WaitMin: time.Millisecond, WaitMax: 2 * time.Millisecond},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	client := newClient(tr)
+	client.RetryMax = 2
+	if err := send(t.Context(), client, "PUT", s.URL, "body"); err == nil {
+		t.Error("no error")
+	}
+	if n := len(s.Journal().Requests()); n != 9 {
+		t.Errorf("%d requests on the wire, want 9", n)
 	}
 }
 
