@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -90,6 +92,33 @@ func TestASmallObjectIsSentAgain(t *testing.T) {
 	}
 	if n := len(s.Journal().Requests()); n != 3 {
 		t.Errorf("%d requests on the wire, want one for each object and one more", n)
+	}
+}
+
+// A large object is not sent before the server has said that it wants it. So it
+// can be sent again, though nobody keeps it.
+func TestALargeObjectIsSentAgain(t *testing.T) {
+	t.Setenv("AWS_CA_BUNDLE", "")
+	s := faultserver.Start(t, faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.CloseOnReuse, Times: 1}}})
+	cfg, err := load(t.Context(), s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, err := useIdlewise(&cfg, idlewise.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.Close()
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle, o.Retryer = true, aws.NopRetryer{} })
+	var waited atomic.Int64 // net/http calls it where it writes
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Wait100Continue: func() { waited.Add(1) }})
+	for range 2 {
+		if err := put(ctx, client, "key", make([]byte, maxReplay)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if waited.Load() != 3 || len(s.Journal().Conns()) != 2 {
+		t.Errorf("%d waits for a 100 on %d connections, want 3 on 2", waited.Load(), len(s.Journal().Conns()))
 	}
 }
 
