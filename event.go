@@ -43,7 +43,7 @@ type Conn struct {
 	Proto  string   // "HTTP/1" or "HTTP/2"
 }
 
-// ConnectionOpened: a connection joined the pool.
+// ConnectionOpened says that a connection joined the pool.
 type ConnectionOpened struct {
 	EventInfo
 	Conn
@@ -51,16 +51,16 @@ type ConnectionOpened struct {
 	RTT  time.Duration // 0 if unknown
 }
 
-// DialFailed: a connection could not be opened, or the dial was canceled since
-// nobody waited for it any more.
+// DialFailed says that a connection could not be opened, or that the dial was
+// canceled since nobody waited for it any more.
 type DialFailed struct {
 	EventInfo
 	Took time.Duration
 	Err  error
 }
 
-// ConnectionClosed: a connection left the pool. Except for canaries and those
-// that were handed to the program, it is closed with that.
+// ConnectionClosed says that a connection left the pool. Except for canaries and
+// those that were handed to the program, it is closed with that.
 type ConnectionClosed struct {
 	EventInfo
 	Conn
@@ -71,8 +71,8 @@ type ConnectionClosed struct {
 	IdleAge  time.Duration // if so, for how long
 }
 
-// AttemptFailed: the connection failed under a request. Attempt.Resent says
-// whether it was sent again.
+// AttemptFailed says that the connection failed under a request. Attempt.Resent
+// says whether it was sent again.
 type AttemptFailed struct {
 	EventInfo
 	Attempt
@@ -81,8 +81,8 @@ type AttemptFailed struct {
 	Stale      bool // the server had closed a connection that was kept for reuse
 }
 
-// RequestLost: a request failed for good since its connection did, and its
-// context has not ended. What fails for other reasons, such as a timeout or a
+// RequestLost says that a request failed for good since its connection did, and
+// its context has not ended. What fails for other reasons, such as a timeout or a
 // first attempt's dial, is not reported.
 type RequestLost struct {
 	EventInfo
@@ -100,8 +100,8 @@ type Deadline struct {
 	Source          DeadlineSource // where that comes from
 }
 
-// DeadlineChanged: an idle deadline was learned, announced or configured, or
-// taken back, and differs from the one before by more than chance. What is
+// DeadlineChanged says that an idle deadline was learned, announced or configured,
+// or taken back, and differs from the one before by more than chance. What is
 // learned of single addresses is not reported.
 type DeadlineChanged struct {
 	EventInfo
@@ -118,7 +118,7 @@ const (
 	CanaryGivenUp   CanaryOutcome = "given_up"  // its place was needed, or idle connections were closed
 )
 
-// CanaryEnded: a connection that was kept past its deadline is closed.
+// CanaryEnded says that a connection that was kept past its deadline is closed.
 type CanaryEnded struct {
 	EventInfo
 	Conn
@@ -126,15 +126,15 @@ type CanaryEnded struct {
 	IdleAge time.Duration
 }
 
-// ProbeEnded: a background probe has ended (Policy.Probe).
+// ProbeEnded says that a background probe has ended (Policy.Probe).
 type ProbeEnded struct {
 	EventInfo
 	Took    time.Duration
 	Problem string // why it measured nothing, "" if it did; Explain has its report
 }
 
-// UpgradeEnded: a connection that a 101 response had handed to the program has
-// ended.
+// UpgradeEnded says that a connection has ended that a 101 response had handed to
+// the program.
 type UpgradeEnded struct {
 	EventInfo
 	UpgradeEnd
