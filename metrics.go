@@ -10,22 +10,26 @@ import (
 // was taken can be used: what its lock guards would have to be taken back, and
 // counters never go down.
 type sent struct {
-	requests    atomic.Uint64
-	idleAtReuse atomicHistogram
+	onIdle   atomicHistogram // requests on connections that were idle
+	onOthers atomic.Uint64   // and on new and shared ones
 }
 
 // count counts the request that is about to be sent on l.
 func (s *sent) count(l *lease) {
-	s.requests.Add(1)
 	if l.wasIdle {
-		s.idleAtReuse.observe(l.idleAge)
+		s.onIdle.observe(l.idleAge)
+	} else {
+		s.onOthers.Add(1)
 	}
 }
 
 func (s *sent) addTo(c *counts) {
-	c.requests += s.requests.Load()
-	ages := s.idleAtReuse.load()
+	ages := s.onIdle.load()
 	c.idleAtReuse.add(&ages)
+	c.requests += s.onOthers.Load()
+	for _, n := range ages.n {
+		c.requests += n
+	}
 }
 
 // countEndLocked counts that c leaves the pool, and why, and tells who wants to
