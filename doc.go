@@ -37,7 +37,9 @@
 // [New] makes one from a [Config]; [Wrap] and [WrapClient] take over what an
 // existing transport carries; the zero value and [DefaultTransport] work as
 // they are. [Policies] tune each upstream. [Transport.Explain] says how a URL
-// is treated and why, [Transport.Stats] what happened.
+// is treated and why, [Transport.Stats] what happened, and [Config].OnEvent and
+// Logger tell as it happens. [Observe] reports on a transport that is not
+// idlewise's what would have been different.
 //
 // Everything is safe for concurrent use.
 package idlewise

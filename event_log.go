@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"time"
@@ -95,11 +96,17 @@ func eventTitle(e Event) string {
 // want to know of, Debug for the rest.
 
 func (ConnectionOpened) level() slog.Level { return slog.LevelDebug }
-func (DialFailed) level() slog.Level       { return slog.LevelInfo }
 func (RequestLost) level() slog.Level      { return slog.LevelWarn }
 func (DeadlineChanged) level() slog.Level  { return slog.LevelInfo }
 func (CanaryEnded) level() slog.Level      { return slog.LevelDebug }
 func (UpgradeEnded) level() slog.Level     { return slog.LevelDebug }
+
+func (e DialFailed) level() slog.Level {
+	if errors.Is(e.Err, context.Canceled) {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
 
 func (e ProbeEnded) level() slog.Level {
 	if e.Problem != "" {

@@ -137,8 +137,8 @@ const mostReported = 20
 func (r ObserveReport) String() string {
 	var b strings.Builder
 	t := &r.Total
-	fmt.Fprintf(&b, "In %v: %d requests to %d upstreams, %d of %d attempts on connections that were reused.\n",
-		r.Until.Sub(r.Since).Round(time.Second), t.Requests, len(r.Upstreams), t.Reused, t.Attempts)
+	fmt.Fprintf(&b, "In %v, by upstream (%d): %d requests, %d of %d attempts on connections that were reused.\n",
+		r.Until.Sub(r.Since).Round(time.Second), len(r.Upstreams), t.Requests, t.Reused, t.Attempts)
 	if t.Stale() == 0 {
 		fmt.Fprint(&b, "None met a connection that the server had closed.\n")
 		return b.String()
