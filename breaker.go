@@ -64,8 +64,8 @@ type breakerState struct {
 const breakerTimeout = time.Minute
 
 // set puts the policy's breaker in force. One with the same settings goes on as it
-// is. The callers hold Transport.policyMu, or the upstream is theirs alone.
-func (b *breaker) set(name string, from *Breaker) {
+// is. t is told of its changes. The callers hold Transport.policyMu, or the upstream is theirs alone.
+func (b *breaker) set(name string, from *Breaker, t *Transport) {
 	if from == nil || from.off {
 		b.state.Store(nil)
 		return
@@ -77,11 +77,13 @@ func (b *breaker) set(name string, from *Breaker) {
 	fill(&s.timeout, breakerTimeout)
 	settings := from.Settings
 	fill(&settings.Name, name)
+	about := name
 	settings.OnStateChange = func(name string, was, is gobreaker.State) {
+		now := time.Now()
 		if is == gobreaker.StateOpen {
-			now := time.Now()
 			s.opened.Store(&now)
 		}
+		t.note(BreakerChanged{EventInfo{now, about}, was.String(), is.String()})
 		if f := from.Settings.OnStateChange; f != nil {
 			f(name, was, is)
 		}

@@ -9,8 +9,8 @@ import (
 
 // An Event is something that happened to a Transport's connections and
 // requests: one of ConnectionOpened, ConnectionClosed, DialFailed,
-// AttemptFailed, RequestLost, DeadlineChanged, CanaryEnded, ProbeEnded and
-// UpgradeEnded. More may be added. None holds a path, a header or a body, and
+// AttemptFailed, RequestLost, DeadlineChanged, CanaryEnded, ProbeEnded,
+// UpgradeEnded and BreakerChanged. More may be added. None holds a path, a header or a body, and
 // none must be changed.
 type Event interface {
 	// Kind is the event's name, such as "connection_closed".
@@ -140,6 +140,13 @@ type UpgradeEnded struct {
 	UpgradeEnd
 }
 
+// BreakerChanged says that a circuit breaker has changed its state. Upstream is
+// the group's name where it is one's (Policy.Group).
+type BreakerChanged struct {
+	EventInfo
+	From, To string // "closed", "half-open" or "open"
+}
+
 func (ConnectionOpened) Kind() string { return "connection_opened" }
 func (DialFailed) Kind() string       { return "dial_failed" }
 func (ConnectionClosed) Kind() string { return "connection_closed" }
@@ -149,6 +156,7 @@ func (DeadlineChanged) Kind() string  { return "deadline_changed" }
 func (CanaryEnded) Kind() string      { return "canary_ended" }
 func (ProbeEnded) Kind() string       { return "probe_ended" }
 func (UpgradeEnded) Kind() string     { return "upgrade_ended" }
+func (BreakerChanged) Kind() string   { return "breaker_changed" }
 
 func (e ConnectionOpened) String() string { return eventText(e) }
 func (e DialFailed) String() string       { return eventText(e) }
@@ -159,6 +167,7 @@ func (e DeadlineChanged) String() string  { return eventText(e) }
 func (e CanaryEnded) String() string      { return eventText(e) }
 func (e ProbeEnded) String() string       { return eventText(e) }
 func (e UpgradeEnded) String() string     { return eventText(e) }
+func (e BreakerChanged) String() string   { return eventText(e) }
 
 // eventText is the event's kind and, as in a log, its attributes.
 func eventText(e Event) string {

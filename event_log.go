@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 )
 
@@ -88,6 +89,8 @@ func eventTitle(e Event) string {
 		return "probe ended"
 	case UpgradeEnded:
 		return "upgraded connection ended"
+	case BreakerChanged:
+		return "circuit breaker changed"
 	}
 	return e.Kind()
 }
@@ -100,6 +103,13 @@ func (RequestLost) level() slog.Level      { return slog.LevelWarn }
 func (DeadlineChanged) level() slog.Level  { return slog.LevelInfo }
 func (CanaryEnded) level() slog.Level      { return slog.LevelDebug }
 func (UpgradeEnded) level() slog.Level     { return slog.LevelDebug }
+
+func (e BreakerChanged) level() slog.Level {
+	if e.To == gobreaker.StateOpen.String() {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
 
 func (e DialFailed) level() slog.Level {
 	if errors.Is(e.Err, context.Canceled) {
@@ -140,6 +150,7 @@ func (e DeadlineChanged) LogValue() slog.Value  { return slog.GroupValue(e.attrs
 func (e CanaryEnded) LogValue() slog.Value      { return slog.GroupValue(e.attrs()...) }
 func (e ProbeEnded) LogValue() slog.Value       { return slog.GroupValue(e.attrs()...) }
 func (e UpgradeEnded) LogValue() slog.Value     { return slog.GroupValue(e.attrs()...) }
+func (e BreakerChanged) LogValue() slog.Value   { return slog.GroupValue(e.attrs()...) }
 
 func (i EventInfo) attr() slog.Attr { return slog.String("upstream", i.Upstream) }
 
@@ -242,4 +253,8 @@ func (e ProbeEnded) attrs() []slog.Attr {
 func (e UpgradeEnded) attrs() []slog.Attr {
 	all := append([]slog.Attr{e.attr()}, connAttrs(e.ConnID, e.Local, e.Remote)...)
 	return append(all, slog.String("by", e.By.String()), slog.Duration("age", rounded(e.Age)), slog.Duration("upgraded", rounded(e.Upgraded)))
+}
+
+func (e BreakerChanged) attrs() []slog.Attr {
+	return []slog.Attr{e.attr(), slog.String("from", e.From), slog.String("to", e.To)}
 }

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/idlewise/idlewise/faultserver"
@@ -221,10 +222,13 @@ func TestAnEventHandlerThatBlocksHoldsUpNoRequest(t *testing.T) {
 	}
 	inWorld(t, cfg, func(t *testing.T, w *world) {
 		release = make(chan struct{})
-		for range 700 {
+		for range 100 {
 			w.mustDo("GET", "/", "")
 		}
-		require.EqualValues(t, 2*700-1-maxQueued, w.tr.Stats().EventsDropped, "each connection is opened and closed; one event is with the handler")
+		for range maxQueued {
+			w.tr.news.tell(CanaryEnded{})
+		}
+		require.EqualValues(t, 2*100-1, w.tr.Stats().EventsDropped, "each connection was opened and closed; one event is with the handler")
 		close(release)
 		synctest.Wait()
 		require.Empty(t, w.tr.news.queue)
@@ -468,7 +472,7 @@ func TestRecentEventsAreRememberedWithoutAnyoneAsking(t *testing.T) {
 func TestEveryKindOfEventCanBePrintedAndLogged(t *testing.T) {
 	for _, e := range []Event{
 		ConnectionOpened{}, ConnectionClosed{Reason: ClosedSibling, Idle: true}, DialFailed{Err: io.EOF}, AttemptFailed{}, RequestLost{Attempts: make([]Attempt, 2)},
-		DeadlineChanged{}, CanaryEnded{Outcome: CanaryGivenUp}, ProbeEnded{Problem: "x"}, UpgradeEnded{},
+		DeadlineChanged{}, CanaryEnded{Outcome: CanaryGivenUp}, ProbeEnded{Problem: "x"}, UpgradeEnded{}, BreakerChanged{},
 	} {
 		var log bytes.Buffer
 		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "event", e)
@@ -540,5 +544,27 @@ func TestAllUpstreamsAreExplainedWithWhatADebugPageNeeds(t *testing.T) {
 		require.Positive(t, e.Conns[0].RetireAt)
 		time.Sleep(2 * time.Hour)
 		require.Empty(t, w.tr.ExplainAll()[0].ClosedLastHour)
+	})
+}
+
+func TestABreakersChangesAreTold(t *testing.T) {
+	var log bytes.Buffer
+	cfg := worldConfig{latency: time.Millisecond, client: breaking(&Breaker{Settings: gobreaker.Settings{Timeout: 10 * time.Second}})}
+	cfg.client.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	inToldWorld(t, cfg, func(t *testing.T, w *world, d *diary) {
+		w.refuse.Store(6)
+		for range 6 {
+			w.do(context.Background(), "GET", "/", "")
+		}
+		time.Sleep(11 * time.Second)
+		w.mustDo("GET", "/", "")
+		var states []string
+		for _, e := range told[BreakerChanged](d) {
+			require.Equal(t, "http://10.0.0.1:80", e.Upstream)
+			states = append(states, e.From+" "+e.To)
+		}
+		require.Equal(t, []string{"closed open", "open half-open", "half-open closed"}, states)
+		require.Contains(t, log.String(), `level=WARN msg="idlewise: circuit breaker changed" upstream=http://10.0.0.1:80 from=closed to=open`)
+		require.Contains(t, log.String(), `level=INFO msg="idlewise: circuit breaker changed" upstream=http://10.0.0.1:80 from=open to=half-open`)
 	})
 }

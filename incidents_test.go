@@ -63,6 +63,8 @@ type play struct {
 	turn   atomic.Int64 // whose turn it is to be dialed
 	dials  atomic.Int64
 
+	told incidentEvents // by p.tr
+
 	mu       sync.Mutex // guards what follows while callers are at work
 	calls    []call
 	failedOn map[uint64]int // attempts by p.tr, by connection
@@ -115,6 +117,9 @@ func (in incident) perform(t *testing.T, withIdlewise bool, program, verdict fun
 		}
 		t.Logf("%d calls, %d failed, %d of them idempotent; %d dials", len(p.calls), len(p.failures(always)), len(p.failures(idempotent)), p.dials.Load())
 		verdict(p)
+		if p.tr != nil {
+			p.booksBalance()
+		}
 	})
 }
 
@@ -131,7 +136,11 @@ func (p *play) newTransport() http.RoundTripper {
 	if !p.withIdlewise {
 		return base
 	}
-	tr, err := idlewise.New(idlewise.Config{Base: base, MaxIdleConns: -1, Policies: idlewise.Policies{Default: p.policy}})
+	cfg := idlewise.Config{Base: base, MaxIdleConns: -1, Policies: idlewise.Policies{Default: p.policy}}
+	if p.tr == nil {
+		cfg.OnEvent = p.told.note
+	}
+	tr, err := idlewise.New(cfg)
 	require.NoError(p, err)
 	p.closing = append(p.closing, func() { tr.Close() })
 	if p.tr == nil {

@@ -12,9 +12,9 @@ import (
 // does with them may take its time. So they are put into a queue, and a
 // goroutine that exists only while there are some hands them over.
 
-// maxQueued is how many events may wait to be handed over. More are dropped, and
-// counted.
-const maxQueued = 1024
+// maxQueued is how many events may wait to be handed over: as many as come when a
+// server with thousands of connections goes down. More are dropped, and counted.
+const maxQueued = 8192
 
 // keptQueue is how much room a queue keeps once it is empty.
 const keptQueue = 64
@@ -119,7 +119,7 @@ func (r *recent) add(e Event) {
 }
 
 // RecentEvents returns the last events of the kinds AttemptFailed, RequestLost,
-// DeadlineChanged and CanaryEnded, at most 64, the oldest first. They are
+// DeadlineChanged, CanaryEnded and BreakerChanged, at most 64, the oldest first. They are
 // remembered also without OnEvent and Logger.
 func (t *Transport) RecentEvents() []Event {
 	r := &t.recent

@@ -200,21 +200,21 @@ func TestRequestsThatNetHTTPRepeatsOnHTTP2AreSetApart(t *testing.T) {
 	})
 }
 
-// recording is a RoundTripper that shows what it was given.
-type recording struct {
+// given is a RoundTripper that shows what it was given.
+type given struct {
 	got  *http.Request
 	resp *http.Response
 	err  error
 }
 
-func (r *recording) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r *given) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.got = req
 	return r.resp, r.err
 }
 
 func TestTheObserverChangesNothingAboutTheRequestAndTheResponse(t *testing.T) {
 	want := &http.Response{StatusCode: 200, Header: http.Header{}}
-	inner := &recording{resp: want}
+	inner := &given{resp: want}
 	o := Observe(inner, ObserveConfig{})
 	req, err := http.NewRequest("POST", "http://a.test/", strings.NewReader("x"))
 	require.NoError(t, err)
@@ -265,7 +265,7 @@ func TestTheProgramsOwnHooksAreCalledAsBefore(t *testing.T) {
 }
 
 func TestTheObserverTellsOnlySoManyUpstreamsApart(t *testing.T) {
-	inner := &recording{resp: &http.Response{StatusCode: 200}}
+	inner := &given{resp: &http.Response{StatusCode: 200}}
 	o := Observe(inner, ObserveConfig{MaxUpstreams: 3})
 	for i := range 10 {
 		req, err := http.NewRequest("GET", fmt.Sprintf("http://host%d.test/", i), nil)

@@ -79,9 +79,9 @@ func (u *upstream) rule(table *policyTable) {
 	r.group = u.t.groups.of(u, &r.policy)
 	switch g := r.group; {
 	case g.name == "":
-		g.breaker.set(u.name, r.policy.Breaker)
+		g.breaker.set(u.name, r.policy.Breaker, u.t)
 	case g.ruledBy(&r.policy):
-		g.breaker.set(g.name, r.policy.Breaker)
+		g.breaker.set(g.name, r.policy.Breaker, u.t)
 	}
 	if old := u.ruling.Swap(r); old != nil {
 		u.pool.rulingChanged(old, r)

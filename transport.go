@@ -72,7 +72,7 @@ type Config struct {
 	// OnEvent is told what happens to connections and what was learned: see
 	// Event. It is called in a goroutine of its own a moment after the event,
 	// never twice at a time, in the order in which things happened. No request
-	// waits for it; but if it blocks, more than 1024 events that wait are
+	// waits for it; but if it blocks, more than 8192 events that wait are
 	// dropped (Stats.EventsDropped). It may use the Transport. Close does not
 	// wait for it. Nil: nobody is told, and nothing is spent on it.
 	OnEvent func(Event)

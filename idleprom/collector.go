@@ -117,7 +117,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		s.counters(name, &v)
 		s.gauges(name, g)
-		s.deadline(name, g)
+		s.own(name, g)
 	}
 	c.other.raise(rest)
 	if c.hasOther = c.hasOther || other.upstreams > 0 || !c.other.isZero(); c.hasOther {

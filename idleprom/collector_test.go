@@ -3,9 +3,9 @@ package idleprom
 import (
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -133,14 +133,12 @@ func TestTheNumbersAreThoseOfTheServersJournal(t *testing.T) {
 	require.EqualValues(t, 1, all["idlewise_upstreams{}"])
 }
 
-// full has another number in each counter.
+// full has another number in each counter, also in those that are yet to be
+// invented.
 func full() (c idlewise.Counters) {
 	n := uint64(100)
 	next := func() uint64 { n++; return n }
 	c = idlewise.Counters{
-		Requests: next(), Opened: next(), DialErrors: next(), DialWaits: next(), Waits: next(),
-		StaleIdempotent: next(), StaleOther: next(), Probes: next(), ProbesFailed: next(),
-		CanariesClosed: next(), CanariesOutlasted: next(),
 		Closed: map[idlewise.CloseReason]uint64{}, Failed: map[idlewise.Evidence]uint64{}, Resent: map[idlewise.Evidence]uint64{},
 		ResendsAnswered: map[idlewise.Evidence]uint64{}, UpgradesEnded: map[idlewise.EndedBy]uint64{},
 	}
@@ -153,32 +151,39 @@ func full() (c idlewise.Counters) {
 	for b := idlewise.EndedBy(0); !strings.HasPrefix(b.String(), "EndedBy("); b++ {
 		c.UpgradesEnded[b] = next()
 	}
-	for _, h := range []*idlewise.Histogram{&c.IdleAtReuse, &c.IdleAtStaleHit, &c.IdleAtServerClose, &c.IdleAtRetirement, &c.DialTime, &c.WaitTime} {
-		*h = idlewise.Histogram{Bounds: []time.Duration{time.Second, time.Minute}, Counts: []uint64{next(), next(), next()}, Sum: float64(next())}
+	fields := reflect.ValueOf(&c).Elem()
+	for i := range fields.NumField() {
+		switch f := fields.Field(i).Addr().Interface().(type) {
+		case *uint64:
+			*f = next()
+		case *idlewise.Histogram:
+			*f = idlewise.Histogram{Bounds: []time.Duration{time.Second, time.Minute}, Counts: []uint64{next(), next(), next()}, Sum: float64(next())}
+		}
 	}
 	return c
 }
 
-func TestEveryCounterOfStatsHasItsSeries(t *testing.T) {
-	c := full()
-	want := []float64{float64(c.Requests), float64(c.Opened), float64(c.DialErrors), float64(c.DialWaits), float64(c.Waits),
-		float64(c.StaleIdempotent), float64(c.StaleOther), float64(c.Probes), float64(c.ProbesFailed), float64(c.CanariesClosed), float64(c.CanariesOutlasted)}
-	for _, n := range slices.Collect(maps.Values(c.Closed)) {
-		want = append(want, float64(n))
-	}
-	for _, m := range []map[idlewise.Evidence]uint64{c.Failed, c.Resent, c.ResendsAnswered} {
-		for _, n := range m {
-			want = append(want, float64(n))
+// numbers are those that full made.
+func numbers(c idlewise.Counters) (all []float64) {
+	fields := reflect.ValueOf(c)
+	for i := range fields.NumField() {
+		switch f := fields.Field(i).Interface().(type) {
+		case uint64:
+			all = append(all, float64(f))
+		case idlewise.Histogram:
+			all = append(all, float64(f.Count()), f.Sum, float64(f.Counts[0]), float64(f.Counts[0]+f.Counts[1]))
+		default: // a map
+			for _, v := range reflect.ValueOf(f).Seq2() {
+				all = append(all, float64(v.Uint()))
+			}
 		}
 	}
-	for _, n := range c.UpgradesEnded {
-		want = append(want, float64(n))
-	}
-	for _, h := range []idlewise.Histogram{c.IdleAtReuse, c.IdleAtStaleHit, c.IdleAtServerClose, c.IdleAtRetirement, c.DialTime, c.WaitTime} {
-		want = append(want, float64(h.Count()), h.Sum, float64(h.Counts[0]), float64(h.Counts[0]+h.Counts[1]))
-	}
+	return all
+}
 
-	want = append(want, 7)
+func TestEveryCounterOfStatsHasItsSeries(t *testing.T) {
+	c := full()
+	want := append(numbers(c), 7)
 	f := &fake{stats: idlewise.Stats{Total: c, EventsDropped: 7, Upstreams: []idlewise.UpstreamStats{{Name: "http://a:80", Since: epoch, Counters: c}}}}
 	all, counters := gather(t, registered(t, NewCollector(f)))
 	var got []float64
@@ -393,5 +398,21 @@ func BenchmarkCollect(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheBreakersStateIsOneOfThree(t *testing.T) {
+	f := &fake{}
+	u := named("http://a:80", 1)
+	u.Breaker, u.Budget = "half-open", 12
+	f.add(u)
+	f.add(named("http://b:80", 1))
+	all, _ := gather(t, registered(t, NewCollector(f)))
+	require.EqualValues(t, 12, all["idlewise_retry_budget{upstream=http://a:80}"])
+	for state, want := range map[string]float64{"closed": 0, "half-open": 1, "open": 0} {
+		got, ok := all["idlewise_breaker_state{state="+state+",upstream=http://a:80}"]
+		require.True(t, ok)
+		require.Equal(t, want, got, state)
+		require.NotContains(t, all, "idlewise_breaker_state{state="+state+",upstream=http://b:80}", "it has none")
 	}
 }

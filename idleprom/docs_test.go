@@ -40,7 +40,7 @@ func TestTheDocumentationNamesEveryEvent(t *testing.T) {
 	require.NoError(t, err)
 	for _, e := range []idlewise.Event{
 		idlewise.ConnectionOpened{}, idlewise.ConnectionClosed{}, idlewise.DialFailed{}, idlewise.AttemptFailed{}, idlewise.RequestLost{},
-		idlewise.DeadlineChanged{}, idlewise.CanaryEnded{}, idlewise.ProbeEnded{}, idlewise.UpgradeEnded{},
+		idlewise.DeadlineChanged{}, idlewise.CanaryEnded{}, idlewise.ProbeEnded{}, idlewise.UpgradeEnded{}, idlewise.BreakerChanged{},
 	} {
 		require.Contains(t, string(text), "| `"+e.Kind()+"` |")
 	}

@@ -19,6 +19,10 @@ var (
 	resends         = metric{"idlewise_resends_total", "Requests that were sent again after their connection had failed, by what was known about their delivery.", "evidence"}
 	resendsAnswered = metric{"idlewise_resends_answered_total", "Resends that brought a response, by what was known about the delivery of the failed attempt.", "evidence"}
 	opened          = metric{"idlewise_connections_opened_total", "Connections opened.", ""}
+	warmed          = metric{"idlewise_connections_warmed_total", "Connections opened in advance.", ""}
+	retries         = metric{"idlewise_retries_total", "Retries by policy.", ""}
+	budgetDenials   = metric{"idlewise_retry_budget_denials_total", "Retries and resends that the budget did not allow.", ""}
+	breakerDenials  = metric{"idlewise_breaker_denials_total", "Attempts that were not made since the circuit breaker was open.", ""}
 	closed          = metric{"idlewise_connections_closed_total", "Connections that left the pool, by reason.", "reason"}
 	dialsFailed     = metric{"idlewise_dials_failed_total", "Dials that failed.", ""}
 	dialsDelayed    = metric{"idlewise_dials_delayed_total", "Dials that were held back, by DialRate or because others had failed.", ""}
@@ -38,6 +42,8 @@ var (
 	waiting       = metric{"idlewise_requests_waiting", "Requests that wait for a connection.", ""}
 	idleDeadline  = metric{"idlewise_idle_deadline_seconds", "The idle age at which a connection is retired, by where that comes from.", "source"}
 	serverTimeout = metric{"idlewise_server_keep_alive_seconds", "How long the server keeps idle connections, where it is known.", ""}
+	budget        = metric{"idlewise_retry_budget", "Retries that there could be at once.", ""}
+	breakerState  = metric{"idlewise_breaker_state", "1 for the state that the circuit breaker is in, 0 for the others.", "state"}
 	idleMargin    = metric{"idlewise_idle_margin_seconds", "How long before the server's keep-alive ends a connection is retired.", ""}
 )
 
@@ -62,6 +68,10 @@ func makeCounterTable() []counter {
 		{requestsWaited, "", func(c *idlewise.Counters) uint64 { return c.Waits }},
 		{staleHits, "idempotent", func(c *idlewise.Counters) uint64 { return c.StaleIdempotent }},
 		{staleHits, "other", func(c *idlewise.Counters) uint64 { return c.StaleOther }},
+		{warmed, "", func(c *idlewise.Counters) uint64 { return c.Warmed }},
+		{retries, "", func(c *idlewise.Counters) uint64 { return c.Retries }},
+		{budgetDenials, "", func(c *idlewise.Counters) uint64 { return c.BudgetEmpty }},
+		{breakerDenials, "", func(c *idlewise.Counters) uint64 { return c.CircuitOpen }},
 		{opened, "", func(c *idlewise.Counters) uint64 { return c.Opened }},
 		{dialsFailed, "", func(c *idlewise.Counters) uint64 { return c.DialErrors }},
 		{dialsDelayed, "", func(c *idlewise.Counters) uint64 { return c.DialWaits }},
@@ -123,7 +133,7 @@ func newMetrics(labels prometheus.Labels) metrics {
 	for _, h := range histogramTable {
 		define(h.metric)
 	}
-	for _, g := range []metric{connections, inFlight, waiting, idleDeadline, serverTimeout, idleMargin} {
+	for _, g := range []metric{connections, inFlight, waiting, idleDeadline, serverTimeout, idleMargin, budget, breakerState} {
 		define(g)
 	}
 	m.dropped = prometheus.NewDesc(eventsDropped, "Events that were not told to OnEvent and Logger, since too many waited.", nil, labels)

@@ -14,6 +14,8 @@ type gauges struct {
 	deadline, serverTimeout, margin     float64
 	source                              string // "": there is no deadline
 	hasServerTimeout                    bool
+	budget                              int
+	breaker                             string // "": there is none
 }
 
 func (g *gauges) add(u *idlewise.UpstreamStats) {
@@ -32,6 +34,7 @@ func (g *gauges) add(u *idlewise.UpstreamStats) {
 	}
 	g.hasServerTimeout = u.ServerKeepAlive > 0
 	g.serverTimeout, g.margin = u.ServerKeepAlive.Seconds(), u.Margin.Seconds()
+	g.budget, g.breaker = u.Budget, u.Breaker
 }
 
 // A scrape is what one call of Collect sends to its channel.
@@ -107,8 +110,23 @@ func (s *scrape) gauges(upstream string, g *gauges) {
 	gauge(&waiting, float64(g.waiting), "")
 }
 
-// deadline sends what cannot be added up for several upstreams.
-func (s *scrape) deadline(upstream string, g *gauges) {
+var breakerStates = []string{"closed", "half-open", "open"}
+
+// own sends what cannot be added up for several upstreams.
+func (s *scrape) own(upstream string, g *gauges) {
+	if g.upstreams == 0 {
+		return // it is forgotten
+	}
+	s.send(&budget, prometheus.GaugeValue, float64(g.budget), upstream, "")
+	if g.breaker != "" {
+		for _, state := range breakerStates {
+			is := 0.0
+			if state == g.breaker {
+				is = 1
+			}
+			s.send(&breakerState, prometheus.GaugeValue, is, upstream, state)
+		}
+	}
 	if g.source != "" {
 		s.send(&idleDeadline, prometheus.GaugeValue, g.deadline, upstream, g.source)
 	}
