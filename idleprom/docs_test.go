@@ -17,9 +17,7 @@ func TestTheDocumentationNamesEveryMetricAndNoOther(t *testing.T) {
 	require.NoError(t, err)
 	var documented []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `idlewise_[^|]*").FindAll(text, -1) {
-		for _, name := range regexp.MustCompile("idlewise_[a-z_]+").FindAllString(string(m), -1) {
-			documented = append(documented, name)
-		}
+		documented = append(documented, regexp.MustCompile("idlewise_[a-z_]+").FindAllString(string(m), -1)...)
 	}
 	c := NewCollector(&fake{})
 	ch := make(chan *prometheus.Desc, 100)
