@@ -497,18 +497,25 @@ func TestARequestAllocatesNoMoreWithEventsAndLogging(t *testing.T) {
 		defer tr.Close()
 		req, err := http.NewRequest("GET", "http://"+worldAddr, nil)
 		require.NoError(t, err)
-		return testing.AllocsPerRun(500, func() {
-			resp, err := tr.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
+		// Under the race detector pools forget at random, so that a mean is not
+		// a whole number.
+		const runs = 1000
+		var before, after runtime.MemStats
+		for i := range runs + 10 {
+			if i == 10 {
+				runtime.ReadMemStats(&before)
 			}
+			resp, err := tr.RoundTrip(req)
+			require.NoError(t, err)
 			io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
-		})
+		}
+		runtime.ReadMemStats(&after)
+		return float64(after.Mallocs-before.Mallocs) / runs
 	}
 	silent := measure(Config{})
 	told := measure(Config{OnEvent: func(Event) {}, Logger: slog.New(slog.DiscardHandler)})
-	require.Equal(t, silent, told)
+	require.InDelta(t, silent, told, 0.5)
 }
 
 func TestClosesOfTheLastHourAreRemembered(t *testing.T) {
