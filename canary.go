@@ -138,7 +138,9 @@ func (p *pool) lookAtCanary(c *conn) {
 		switch {
 		case ended:
 			p.counts.canariesClosed++
-			p.counts.idleAtServerClose.observe(c.idleAge(now))
+			age := c.idleAge(now)
+			p.counts.idleAtServerClose.observe(age)
+			p.historyLocked().addIdle(IdleClose{now, age, "canary"})
 			p.closedLocked(c, c.trustedAge(now), now)
 			p.endCanaryLocked(CanaryClosed, now, &doomed)
 		case !now.Before(c.watchedUntil):

@@ -575,3 +575,50 @@ func TestABreakersChangesAreTold(t *testing.T) {
 		require.Contains(t, log.String(), `level=INFO msg="idlewise: circuit breaker changed" upstream=http://10.0.0.1:80 from=open to=half-open`)
 	})
 }
+
+func TestAnExplanationHasTheAgesAtWhichTheServerClosed(t *testing.T) {
+	const latency, timeout = 10 * time.Millisecond, 5 * time.Second
+	cfg := worldConfig{latency: latency, server: faultserver.Config{IdleTimeout: timeout}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		for range 5 {
+			w.mustDo("GET", "/", "")
+			time.Sleep(2 * timeout)
+		}
+		closes := w.tr.ExplainAll()[0].IdleCloses
+		s := w.only()
+		require.EqualValues(t, s.IdleAtServerClose.Count(), len(closes))
+		found := map[string]int{}
+		for i, c := range closes {
+			require.InDelta(t, timeout.Seconds(), c.IdleAge.Seconds(), 0.05)
+			require.True(t, i == 0 || closes[i-1].At.Before(c.At))
+			found[c.Found]++
+		}
+		require.EqualValues(t, s.Closed[ClosedServerFIN], found["server_fin"])
+		require.EqualValues(t, s.CanariesClosed, found["canary"])
+		require.NotZero(t, found["canary"])
+	})
+}
+
+func TestAnExplanationHasTheAgesAtWhichRequestsMetAClose(t *testing.T) {
+	cfg := worldConfig{server: faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.CloseOnReuse}}}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(3 * time.Second)
+		w.mustDo("GET", "/", "")
+		closes := w.tr.ExplainAll()[0].IdleCloses
+		require.Equal(t, []IdleClose{{closes[0].At, 3 * time.Second, "stale_on_use"}}, closes)
+	})
+}
+
+func TestTheCloseHistoryKeepsTheLastAges(t *testing.T) {
+	var none *closeHistory
+	require.Empty(t, none.idleCloses())
+	h := new(closeHistory)
+	for i := range 100 {
+		h.addIdle(IdleClose{IdleAge: time.Duration(i)})
+	}
+	closes := h.idleCloses()
+	require.Len(t, closes, keptIdleCloses)
+	require.EqualValues(t, 99, closes[keptIdleCloses-1].IdleAge)
+	require.EqualValues(t, 100-keptIdleCloses, closes[0].IdleAge)
+}

@@ -31,6 +31,10 @@ type Explanation struct {
 	// to 60 minutes, by reason.
 	ClosedLastHour map[CloseReason]uint64 `json:"closed_last_hour,omitempty"`
 
+	// IdleCloses are the last ends that the server gave to idle connections, at
+	// most 24, the oldest first.
+	IdleCloses []IdleClose `json:"idle_closes,omitempty"`
+
 	// Probe says what Policy.Probe has come to; nil if there was none yet.
 	Probe *BackgroundProbe `json:"probe,omitempty"`
 
@@ -136,7 +140,7 @@ func (u *upstream) explain(now time.Time) Explanation {
 	p := &u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e.ClosedLastHour = p.closings.lastHour(now)
+	e.ClosedLastHour, e.IdleCloses = p.closings.lastHour(now), p.closings.idleCloses()
 	strictest := p.firstLimitLocked()
 	e.Probe = p.probe.export()
 	for c := p.first; c != nil; c = c.newer {

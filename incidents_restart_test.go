@@ -213,7 +213,7 @@ func (p *play) watchRestarts(first, cycle time.Duration, n int) {
 		time.Sleep(time.Until(p.begin.Add(first + time.Duration(k)*cycle + when)))
 		p.call(p.Context(), p.newRequest("GET", fmt.Sprintf("GET %v of %d", when, k)))
 		e := p.tr.Explain(p.url("/"))
-		e.Conns, e.ClosedLastHour, e.Learned = nil, nil, nil // these also say what happened
+		e.Conns, e.ClosedLastHour, e.IdleCloses, e.Learned = nil, nil, nil, nil // these also say what happened
 		return e
 	}
 	staleHits := func() uint64 {

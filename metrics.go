@@ -36,15 +36,13 @@ func (s *sent) addTo(c *counts) {
 // know.
 func (p *pool) countEndLocked(c *conn, why CloseReason, now time.Time) {
 	p.counts.closed[why]++
-	if p.closings == nil {
-		p.closings = new(closeHistory)
-	}
-	p.closings.add(why, now)
+	p.historyLocked().add(why, now)
 	idle, age := c.idle || c.wasIdle && why.foundIdle(), time.Duration(0)
 	if idle {
 		age = c.idleAge(now)
 		if why.byServerWhileIdle() {
 			p.counts.idleAtServerClose.observe(age)
+			p.historyLocked().addIdle(IdleClose{now, age, why.String()})
 		} else {
 			p.counts.idleAtRetirement.observe(age)
 		}
@@ -52,4 +50,12 @@ func (p *pool) countEndLocked(c *conn, why CloseReason, now time.Time) {
 	if n := p.u.t.news; n != nil {
 		n.tell(ConnectionClosed{p.u.info(now), c.event(), why, elapsed(c.born, now), c.uses, idle, age})
 	}
+}
+
+// historyLocked makes the history when there is something to put into it.
+func (p *pool) historyLocked() *closeHistory {
+	if p.closings == nil {
+		p.closings = new(closeHistory)
+	}
+	return p.closings
 }

@@ -434,6 +434,7 @@ func (c *call) learn(l *lease, number int, out outcome, now time.Time, resent bo
 		}
 		if l.wasIdle {
 			p.counts.idleAtStaleHit.observe(l.idleAge)
+			p.historyLocked().addIdle(IdleClose{now, l.idleAge, ClosedStaleOnUse.String()})
 		}
 	}
 	p.mu.Unlock()
