@@ -67,7 +67,7 @@ func duration(d time.Duration) string {
 	return trimZeros(d.String())
 }
 
-// trimZeros makes 1m30s of 1m30s, and 10m of 10m0s.
+// trimZeros makes 10m of 10m0s, and 1h of 1h0m0s.
 func trimZeros(s string) string {
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

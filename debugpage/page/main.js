@@ -2,8 +2,6 @@
 
 const interval = 1000;      // ms between snapshots, more where they take long
 const firstRows = 200;      // upstreams that are shown before one asks for all
-const adviceShown = 4;
-const adviceKept = 100;
 
 const find = id => document.getElementById(id);
 const page = {
@@ -61,20 +59,34 @@ function renderSummary() {
   replaceWhenChanged(find("tiles"), JSON.stringify(tiles), () => tiles.map(([n, text, bad]) => make("div", { class: "tile" + (bad ? " bad" : "") }, make("b", {}, n), make("span", {}, text))));
 }
 
+// renderAdvice shows each kind of advice once, for the most urgent upstream.
 function renderAdvice() {
-  const found = [];
+  const kinds = new Map();
+  const urgent = page.snapshot.upstreams.filter(u => u.advice).sort((a, b) => urgency(b) - urgency(a));
   for (const level of ["problem", "advice"]) {
-    for (const u of page.snapshot.upstreams) for (const a of u.advice || []) if (a.level === level) found.push([u.name, a]);
-  }
-  find("todo").hidden = found.length === 0;
-  replaceWhenChanged(find("todo-list"), JSON.stringify(found.slice(0, adviceKept)) + found.length, () => {
-    const items = found.slice(0, adviceShown).map(([name, a]) => adviceItem("li", a, name, openOnly));
-    if (found.length > adviceShown) {
-      items.push(make("li", {}, make("button", { type: "button", onclick: () => { find("show").value = "todo"; changed(); find("upstreams").scrollIntoView(); } },
-        `${count(found.length - adviceShown)} more: show these upstreams`)));
+    for (const u of urgent) {
+      for (const a of u.advice) {
+        if (a.level !== level) continue;
+        const kind = kinds.get(a.kind);
+        if (kind) kind.more++;
+        else kinds.set(a.kind, { name: u.name, advice: a, more: 0 });
+      }
     }
-    return items;
-  });
+  }
+  const found = [...kinds.values()];
+  find("todo").hidden = found.length === 0;
+  replaceWhenChanged(find("todo-list"), JSON.stringify(found), () => found.map(({ name, advice, more }) => {
+    const item = adviceItem("li", advice, name, openOnly);
+    if (more) item.append(make("button", { type: "button", class: "where", onclick: showTodo }, `The same goes for ${counted(more, "other upstream")}.`));
+    return item;
+  }));
+}
+
+function showTodo() {
+  find("show").value = "todo";
+  find("filter").value = "";
+  changed();
+  find("upstreams").scrollIntoView();
 }
 
 function renderRecent() {
