@@ -26,6 +26,7 @@ type payload struct {
 	length  int                    // of memory before the attempt
 	guard   *guard                 // around current, if it is neither memory nor file
 	file    bool
+	offered bool // current was handed to net/http
 	spent   bool // closed, and there is no other
 
 	kept  []byte     // of a body in memory, for the policy's retries; see record
@@ -41,7 +42,7 @@ func newPayload(req *http.Request) payload {
 }
 
 func (b *payload) wrap(body io.ReadCloser) {
-	b.current, b.memory, b.guard, b.file = body, inMemory(body), nil, false
+	b.current, b.memory, b.guard, b.file, b.offered = body, inMemory(body), nil, false, false
 	switch {
 	case b.memory != nil:
 		b.length = b.memory.Len()
@@ -55,6 +56,7 @@ func (b *payload) wrap(body io.ReadCloser) {
 // forAttempt returns what the attempt's request has as its Body, and whether
 // that differs from the caller's.
 func (b *payload) forAttempt() (io.ReadCloser, bool) {
+	b.offered = true
 	if b.guard != nil {
 		return b.guard, true
 	}
@@ -68,7 +70,7 @@ func (b *payload) forAttempt() (io.ReadCloser, bool) {
 // have ended.
 func (b *payload) untouched() bool {
 	switch {
-	case b.current == nil:
+	case b.current == nil, !b.offered:
 		return true
 	case b.memory != nil:
 		return b.memory.Len() == b.length

@@ -164,3 +164,19 @@ func TestAResendHasTheRecordedBody(t *testing.T) {
 		require.EqualValues(t, 1, w.only().Resent[Unknown])
 	})
 }
+
+// Of a file nobody can tell how much of it net/http has read, but for one that it
+// has not seen yet.
+func TestAFileIsSentWhereTheFirstTryGotNoConnection(t *testing.T) {
+	name := t.TempDir() + "/document"
+	require.NoError(t, os.WriteFile(name, []byte("the document"), 0o600))
+	inRetryingWorld(t, echoing(0), Retry{Max: 1}, func(t *testing.T, w *world) {
+		file, err := os.Open(name)
+		require.NoError(t, err)
+		w.refuse.Store(1)
+		s, err := w.send(request(t, "POST", w.url("/"), file))
+		require.NoError(t, err)
+		require.Equal(t, "the document", s)
+		require.ErrorIs(t, file.Close(), os.ErrClosed)
+	})
+}
