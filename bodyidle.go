@@ -35,7 +35,8 @@ func (u *upstream) roundTripWatched(req *http.Request, r *ruling, limit time.Dur
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// Nobody had asked for it, but the connection is the program's now, and so
-		// is its time. The context ends with the caller's.
+		// is its time. It knows no context.
+		cancel(nil)
 	case resp.Body == nil || resp.Body == http.NoBody:
 		cancel(nil)
 	default:

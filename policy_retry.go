@@ -50,7 +50,8 @@ type Retry struct {
 	// two is nil, and an error is a *url.Error, as http.Client returns it. If it
 	// says no with an error, that goes to the caller, and the response is closed.
 	// It is not asked once the request's context has ended, nor about invalid
-	// requests. It must not read the response's body.
+	// requests, nor about a 101, whose connection is the program's. It must not read
+	// the response's body.
 	//
 	// go-retryablehttp's functions can be assigned.
 	//

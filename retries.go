@@ -138,6 +138,9 @@ func (c *call) wantsRetry(r *Retry, b *breakerState, number int, resp *http.Resp
 	if r.Max <= 0 || canceled(c.given) != nil || errors.Is(err, ErrClosed) || err != nil && c.last == failedForGood {
 		return false, 0, err
 	}
+	if resp != nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		return false, 0, nil // the connection is the program's now, and has no end to be read to
+	}
 	check := r.CheckRetry
 	if check == nil {
 		check = DefaultCheckRetry

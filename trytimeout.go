@@ -62,8 +62,9 @@ func (t *try) ended(caller context.Context, resp *http.Response, err error) (*ht
 // keep lets the response be read by the caller: the context ends with its body.
 func (t *try) keep(resp *http.Response) {
 	switch {
-	case !t.own, resp.StatusCode == http.StatusSwitchingProtocols:
-		// The connection is the program's now. The context ends with the caller's.
+	case !t.own:
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		t.cancel(nil) // the connection is the program's now, and knows no context
 	case resp.Body == nil || resp.Body == http.NoBody:
 		t.cancel(nil)
 	default:
