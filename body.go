@@ -97,7 +97,7 @@ func (b *payload) rewind(attemptOver bool) error {
 	}
 	if attemptOver && b.untouched() {
 		if b.guard != nil {
-			b.guard = b.guard.handOver()
+			b.guard, b.offered = b.guard.handOver(), false
 		}
 		return nil
 	}
@@ -106,10 +106,14 @@ func (b *payload) rewind(attemptOver bool) error {
 		if next == nil {
 			return errBodyInUse
 		}
-		b.guard = next
+		b.guard, b.offered = next, false
 		return nil
 	}
-	b.close()
+	if attemptOver {
+		b.close()
+	} else {
+		b.leave()
+	}
 	body, err := b.again()
 	if err != nil {
 		b.spent = true
@@ -141,8 +145,9 @@ func (b *payload) close() {
 	}
 }
 
-// leave gives the body to net/http, which answered the request and may still
-// be reading it.
+// leave gives the body to net/http, which has got a response and may still be
+// reading the body, and closes it when that is over. Over HTTP/1 it never does so
+// while it reads.
 func (b *payload) leave() {
 	if b.guard != nil {
 		b.guard.release()

@@ -1,10 +1,12 @@
 package idlewise
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,4 +181,58 @@ func TestAFileIsSentWhereTheFirstTryGotNoConnection(t *testing.T) {
 		require.Equal(t, "the document", s)
 		require.ErrorIs(t, file.Close(), os.ErrClosed)
 	})
+}
+
+// A patientBody says whether it was closed while it was being read.
+type patientBody struct {
+	watchedBody
+	reading, disturbed atomic.Bool
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	b.reading.Store(true)
+	defer b.reading.Store(false)
+	return b.watchedBody.Read(p)
+}
+
+func (b *patientBody) Close() error {
+	b.disturbed.CompareAndSwap(false, b.reading.Load())
+	return b.watchedBody.Close()
+}
+
+// As with net/http, whose HTTP/1 closes a body in the goroutine that reads it.
+func TestABodyIsNotClosedWhileItIsRead(t *testing.T) {
+	early := &scripted{f: func(n int, w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex() // do not read on before answering
+		if n == 1 {
+			w.WriteHeader(503)
+		}
+		w.(http.Flusher).Flush()
+	}}
+	for name, check := range map[string]func(context.Context, *http.Response, error) (bool, error){
+		"when another is sent":           nil,
+		"when the response is not given": func(context.Context, *http.Response, error) (bool, error) { return false, errBroken },
+	} {
+		t.Run(name, func(t *testing.T) {
+			early.n.Store(0)
+			inRetryingWorld(t, early, Retry{Max: 1, CheckRetry: check}, func(t *testing.T, w *world) {
+				var bodies []*patientBody
+				next := func() (io.ReadCloser, error) {
+					slow := &slowReader{wait: 10 * time.Second, r: strings.NewReader("document")}
+					bodies = append(bodies, &patientBody{watchedBody: watchedBody{Reader: slow}})
+					return bodies[len(bodies)-1], nil
+				}
+				req := request(t, "PUT", w.url("/"), nil)
+				req.Body, _ = next()
+				req.GetBody = next
+				w.send(req)
+				require.EqualValues(t, len(bodies), early.n.Load())
+				time.Sleep(time.Minute)
+				for i, b := range bodies {
+					require.False(t, b.disturbed.Load(), i)
+					require.EqualValues(t, 1, b.closed.Load(), i)
+				}
+			})
+		})
+	}
 }

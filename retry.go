@@ -56,6 +56,7 @@ type call struct {
 	last      failure   // how the last attempt failed, if it did
 	evidence  Evidence  // of the last attempt
 	over      bool      // nothing of its request is being written any more, for certain
+	answered  bool      // it brought a response, whatever becomes of that
 
 	// What is to be told if the request is lost: the attempts whose connections
 	// failed, and what stood in the way of a resend, if that is to be said.
@@ -119,7 +120,7 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 	refusals := 0
 	c.failed, c.obstructed = nil, ""
 	for {
-		c.last, c.on, c.evidence = failedToConnect, nil, NoEvidence
+		c.last, c.on, c.evidence, c.answered = failedToConnect, nil, NoEvidence, false
 		l, err := c.connect(hooks.ht, now)
 		if err != nil {
 			if c.u.t.validator.check(c.req) != nil {
@@ -135,6 +136,7 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		l.provable = c.wantsProof(&l)
 		out := l.send(c.req, &c.body, c.mark)
 		c.last, c.evidence, c.over = out.failure(&l), out.evidence, out.over && out.evidence != NoEvidence
+		c.answered = out.resp != nil
 		if out.evidence == NoEvidence {
 			hooks.done(&l, c.number, out, false)
 			if out.err == nil {
@@ -316,7 +318,11 @@ func (c *call) end(resp *http.Response, err error) (*http.Response, error) {
 		c.body.leave()
 		return timed(resp, c.req), nil
 	}
-	c.body.close()
+	if c.answered && c.body.offered {
+		c.body.leave() // the caller is not to have the response
+	} else {
+		c.body.close()
+	}
 	awaitCancel(c.req)
 	if c.u.t.cut.Load() && !errors.Is(err, ErrClosed) && canceled(c.req) == nil {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
