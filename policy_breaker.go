@@ -20,7 +20,8 @@ import (
 // their code: name them, since the compiler may make several of a literal.
 type Breaker struct {
 	// Settings are gobreaker's, as they are. OnStateChange is called with the
-	// upstream's name where Name is empty, while gobreaker's lock is held.
+	// upstream's name where Name is empty, while gobreaker's lock is held, so that it
+	// must not use the Transport, whose Stats would wait for that lock.
 	// IsSuccessful and IsExcluded are asked about attempts that failed, by an
 	// error, or by a *StatusError for one of Statuses.
 	// They are not asked about, and no breaker counts, what says nothing about the
