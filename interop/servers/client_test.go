@@ -103,6 +103,18 @@ func (c *client) failures(method string) int {
 	return n
 }
 
+// failedThoughExecuted counts POSTs that came to an error and were executed:
+// whoever had sent them again would have had them executed twice.
+func (c *client) failedThoughExecuted(t *testing.T, l ledger) int {
+	executed, n := l.executed(t), 0
+	for key, method := range c.failed {
+		if method == http.MethodPost && executed[key] > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // holdsOnce asserts that what was answered was executed, and that no POST was
 // executed twice.
 func (c *client) holdsOnce(t *testing.T, l ledger) {
