@@ -195,6 +195,25 @@ func TestARestartThatClosesManyAtOneInstantIsForgottenWhole(t *testing.T) {
 	require.Equal(t, before.strays, after.strays)
 }
 
+// lighttpd looks at all its connections once a second, and closes at one instant
+// what has been idle for five seconds to six.
+func TestAServerThatClosesOnceASecondIsLearnedFromManyConnectionsAtOnce(t *testing.T) {
+	for seed := range uint64(20) {
+		l := newLesson(seed)
+		for range 12 {
+			l.now = l.now.Add(time.Minute)
+			for i := range time.Duration(5) {
+				l.Closed(l.now.Add(i*ms), l.between(5*time.Second, 6*time.Second))
+			}
+			d, sure := l.Deadline()
+			require.NotEqual(t, Nothing, sure)
+			require.InDelta(t, 5, d.Seconds(), 0.75)
+		}
+		require.EqualValues(t, 12, l.Tally().Closes)
+		require.Zero(t, l.Tally().Mass)
+	}
+}
+
 func TestALearnerOfClosesAllocatesNothing(t *testing.T) {
 	l := newLesson(1)
 	require.Zero(t, testing.AllocsPerRun(1000, func() {

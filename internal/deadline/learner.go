@@ -17,8 +17,8 @@ import (
 // time alone: a quiet weekend teaches nothing.
 //
 // Restarts, reloads and drains close connections at ages that mean nothing. So
-// closes at one instant count once if their ages agree and not at all if they
-// do not, and a single close never outweighs a timeout that is confirmed.
+// closes at one instant count once if their ages agree to a second and not at all
+// if they do not, and a single close never outweighs a timeout that is confirmed.
 type Learner struct {
 	clusters [maxClusters]cluster
 	n        int // clusters in use, sorted by lo
@@ -74,6 +74,10 @@ const (
 
 	// Closes within this time of each other are one instant.
 	instant = 100 * time.Millisecond
+
+	// By how much the ages may differ at which a server closes connections in
+	// one instant because of their timeout: some look once a second.
+	sweep = time.Second + leastTolerance
 
 	// fade is what an outcome leaves of the weights before it. Two closes in a
 	// row confirm a cluster; two survivals in a row, at the least, are needed
@@ -155,23 +159,28 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 		return
 	}
 	// More of the same instant: they say no more than the first did, and less
-	// if their ages differ.
+	// if their ages differ. The lowest speaks for a server that looks at all its
+	// connections once a second.
 	l.at = now
 	l.lo, l.hi = min(l.lo, age), max(l.hi, age)
 	switch {
 	case l.mass:
 		l.total.Mass++
-	case l.hi-l.lo > Tolerance(l.hi):
+	case l.hi-l.lo <= Tolerance(l.hi):
+		if c := l.find(age); c != nil {
+			c.lo, c.hi = min(c.lo, age), max(c.hi, age)
+			l.review()
+		}
+	case l.hi-l.lo <= sweep && holds(l.lo, l.hi):
+		l.restore(&l.before)
+		l.event(l.lo)
+		l.review()
+	default:
 		l.mass = true
 		l.total.Mass += 2
 		l.total.Closes--
 		l.restore(&l.before)
 		l.review()
-	default:
-		if c := l.find(age); c != nil {
-			c.lo, c.hi = min(c.lo, age), max(c.hi, age)
-			l.review()
-		}
 	}
 }
 
