@@ -107,6 +107,21 @@ func TestStraysShortlyBeforeAConfirmedTimeoutDoNotBlurIt(t *testing.T) {
 	require.Greater(t, l.Recall()[1].Lower, 59*time.Second)
 }
 
+// A canary outlives the timeout where the server was busy for once.
+func TestWhatAnEarlierProcessConfirmedIsNotGivenUpForOneCanary(t *testing.T) {
+	earlier := newLesson(1)
+	earlier.closed(5 * time.Second)
+	earlier.closed(5 * time.Second)
+	l := Remember(earlier.Recall())
+	l.Survived(l.Watch())
+	d, sure := l.Deadline()
+	require.Equal(t, Provisional, sure)
+	require.Equal(t, 5*time.Second, d)
+	l.Survived(l.Watch())
+	_, sure = l.Deadline()
+	require.Equal(t, Nothing, sure, "the second says that it was raised")
+}
+
 // A client that calls every ten minutes, and a server that restarts as often,
 // more or less: each close comes about as early as the last.
 func TestClosesThatCreepAreNoTimeout(t *testing.T) {

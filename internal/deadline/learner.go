@@ -88,7 +88,8 @@ const (
 
 	// A cluster of which no more is known is provisional while as many
 	// connections ended in it as came through. The half of a scattered one that
-	// is known does not end all; three survivals in a row still end it.
+	// is known does not end all; three survivals in a row still end it. And of
+	// one that an earlier process knew well it takes two.
 	provisionalShare     = 0.5
 	provisionalScattered = 0.3
 	negligible           = 0.05 // the weight at which a cluster is forgotten
@@ -113,6 +114,7 @@ type cluster struct {
 	lo, hi time.Duration
 	e, s   float64
 	stands bool            // it was confirmed at the last review
+	before bool            // several closes agreed on it in an earlier process
 	n      int             // closes, ever
 	recent [recents]uint32 // of them, the last ones, in milliseconds
 }
@@ -369,6 +371,7 @@ func (l *Learner) forget() {
 		if b.lo-a.hi <= reach && holds(a.lo, max(a.hi, b.hi)) {
 			a.hi = max(a.hi, b.hi)
 			a.e, a.s = a.e+b.e, a.s+b.s
+			a.before = a.before || b.before
 			if b.n > a.n {
 				a.n, a.recent = b.n, b.recent
 			}
@@ -398,7 +401,7 @@ func (l *Learner) review() {
 	}
 	for i := 0; i < l.n && l.confidence == Nothing; i++ {
 		c := &l.clusters[i]
-		if c.share() >= provisionalShare || !c.closely() && c.share() >= provisionalScattered {
+		if c.share() >= provisionalShare || (c.before || !c.closely()) && c.share() >= provisionalScattered {
 			l.conclude(c, Provisional)
 		}
 	}

@@ -34,7 +34,7 @@ func Remember(all []Memory) Learner {
 			!(m.Weight >= negligible) || !(m.Survived >= 0) || m.Closes < 1 {
 			continue
 		}
-		c := cluster{lo: m.Lower, hi: m.Upper, n: m.Closes, e: min(m.Weight, 1), s: m.Survived}
+		c := cluster{lo: m.Lower, hi: m.Upper, n: m.Closes, before: m.Closes > 1, e: min(m.Weight, 1), s: m.Survived}
 		if m.Weight > 1 {
 			c.s *= 1 / m.Weight // the share stays
 		}
