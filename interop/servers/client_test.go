@@ -26,8 +26,16 @@ type client struct {
 	sent     int
 	answered map[string]string // key to method
 	failed   map[string]string // key to method
-	errors   []error
+	errors   []failure
 	slowest  time.Duration // of the responses
+}
+
+// A failure is a request's error, and how many canaries of its transport had
+// then outlived the timeout.
+type failure struct {
+	key      string
+	err      error
+	outlived uint64
 }
 
 func newClient(name string, s *site) *client {
@@ -66,7 +74,11 @@ func (c *client) send(t *testing.T, rt http.RoundTripper, method string) {
 		return
 	}
 	c.failed[key] = method
-	c.errors = append(c.errors, fmt.Errorf("%s: %w", key, err))
+	f := failure{key: key, err: err}
+	if tr, ok := rt.(*idlewise.Transport); ok {
+		f.outlived = tr.Stats().Total.CanariesOutlasted
+	}
+	c.errors = append(c.errors, f)
 }
 
 func try(t *testing.T, rt http.RoundTripper, method, url string) error {

@@ -5,7 +5,6 @@ package servers
 import (
 	"bufio"
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -165,16 +164,19 @@ func (c *client) outcome() string {
 
 // failedOnlyByStarvation asserts that no request failed. One may where the
 // machine kept the server, or this process, from running for so long that it
-// shows in the responses' times: then a server may close a connection on time
-// and read late what had been sent in time, before the limit.
+// shows in the responses' times: then a server closes on time and reads late
+// what had been sent in time, before the limit; or it closes so late, several
+// times, that its timeout seems to have been raised.
 func (c *client) failedOnlyByStarvation(t *testing.T, limit, margin time.Duration, other *client) {
 	starved := max(c.slowest, other.slowest)
-	for _, err := range c.errors {
-		t.Logf("responses took up to %v; %+v", starved, errors.Unwrap(err))
+	for _, f := range c.errors {
+		t.Logf("responses took up to %v; %s: %+v", starved, f.key, f.err)
 		var ours *idlewise.Error
-		require.ErrorAs(t, err, &ours)
-		require.LessOrEqual(t, ours.Attempts[len(ours.Attempts)-1].IdleAge, limit)
+		require.ErrorAs(t, f.err, &ours)
 		require.Greater(t, starved, margin/2)
+		if f.outlived < 2 {
+			require.LessOrEqual(t, ours.Attempts[len(ours.Attempts)-1].IdleAge, limit)
+		}
 	}
 }
 
