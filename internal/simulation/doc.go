@@ -1,0 +1,3 @@
+// Package simulation runs a whole Transport against drawn servers, networks and
+// callers in virtual time, and checks that idlewise keeps its promises.
+package simulation
