@@ -36,18 +36,24 @@ func (s *scene) traffic() {
 
 // storm is a crowd that does not let go of a server in trouble.
 func (s *scene) storm() {
-	s.plan.Length = Duration(10+s.IntN(15)) * second
+	s.plan.Length = Duration(12+s.IntN(4)) * second
 	s.plan.Network.Latency = min(s.plan.Network.Latency, 5*ms)
 	if s.percent(50) {
 		s.plan.Policy.Retry = Retry{Max: pick(s.dice, 2, 4), WaitMin: ms, Eager: s.percent(50)}
 		s.plan.Policy.Breaker = 0
 		s.plan.Servers[0].Faults = []string{pick(s.dice, "status code=503", "fin-after-request", "rst-after-request probability=0.7")}
 	} else {
-		s.plan.Actions = append(s.plan.Actions, Action{At: s.between(0, 2*second), Do: Stop, For: 15 * second})
+		s.plan.Actions = append(s.plan.Actions, Action{At: s.between(0, 2*second), Do: Stop, For: 10 * second})
 	}
-	for range 2 + s.IntN(6) {
+	switch s.plan.Protocol { // handshakes take too much of the processor
+	case TLS:
+		s.plan.Protocol = HTTP1
+	case TLSH2:
+		s.plan.Protocol = H2C
+	}
+	for range 2 + s.IntN(4) {
 		call := s.call()
-		call.Gap, call.Server, call.Method, call.Think, call.Size = s.between(ms, 30*ms), 0, pick(s.dice, "GET", "PUT", "POST"), 0, min(call.Size, 1000)
+		call.Gap, call.Server, call.Method, call.Think, call.Size = s.between(10*ms, 50*ms), 0, pick(s.dice, "GET", "PUT", "POST"), 0, min(call.Size, 1000)
 		call.Read, call.Until = ReadAll, s.plan.Length
 		if call.Body == Slow || call.Body == Failing {
 			call.Body = Replayable

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -131,6 +132,7 @@ func (w *world) start() error {
 	base := &http.Transport{Protocols: protocols, DialContext: w.dial}
 	if p.Protocol.tls() {
 		base.TLSClientConfig = w.servers[0].TLSClientConfig()
+		base.TLSClientConfig.CurvePreferences = []tls.CurveID{tls.X25519} // the cheapest
 	}
 	var err error
 	w.tr, err = idlewise.New(idlewise.Config{
