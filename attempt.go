@@ -184,10 +184,7 @@ func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome)
 		l.c.pool.evictSiblings(l.c, l.idleAge, time.Now())
 	}
 	proven, err := held.prove(l.c.rtt, func(d time.Duration) error {
-		if l.c.pool.u.t.cut.Load() {
-			return ErrClosed // nothing will be sent any more
-		}
-		return sleep(req, d)
+		return l.c.pool.u.t.sleep(req, d) // once it is closed nothing will be sent any more
 	})
 	switch {
 	case err != nil:

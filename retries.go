@@ -108,25 +108,10 @@ func (c *call) tries(pol *Policy, sent *http.Request) (*http.Response, error) {
 		}
 		t.cancel(nil)
 		c.u.pool.count(func(n *counts) { n.retries++ })
-		if err := c.pause(wait); err != nil {
+		if err := c.u.t.sleep(c.given, wait); err != nil {
 			return nil, err
 		}
 	}
-}
-
-// pause waits, or ends early with the caller's context or the Transport.
-func (c *call) pause(d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-c.u.t.closed:
-		return ErrClosed
-	case <-c.given.Context().Done():
-	case <-cancelOf(c.given):
-	}
-	return canceled(c.given)
 }
 
 // wantsRetry decides whether what a try brought is to be retried, and after how

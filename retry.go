@@ -180,7 +180,7 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		// The server is well and only had too much to do. The same connection
 		// will do, after a moment from the second refusal on.
 		if refusals++; refusals > 1 {
-			if err := sleep(c.req, rand.N(refusedWait<<refusals)); err != nil {
+			if err := c.u.t.sleep(c.req, rand.N(refusedWait<<refusals)); err != nil {
 				c.last = failedForGood
 				return nil, err
 			}
@@ -239,15 +239,16 @@ func (c *call) connect(ht *httptrace.ClientTrace, now time.Time) (lease, error) 
 			last := c.past[len(c.past)-1]
 			return l, judged(c.past, c.past, err, last.Evidence, notDialed)
 		}
-		if err := sleep(c.req, rand.N(redialWait<<dials)); err != nil {
+		if err := c.u.t.sleep(c.req, rand.N(redialWait<<dials)); err != nil {
 			return lease{}, err
 		}
 		now = time.Now()
 	}
 }
 
-// sleep waits, or ends early with the request's cancellation.
-func sleep(req *http.Request, d time.Duration) error {
+// sleep waits, or ends early: with the request's cancellation, or when the
+// Transport is closed.
+func (t *Transport) sleep(req *http.Request, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -255,6 +256,10 @@ func sleep(req *http.Request, d time.Duration) error {
 		return nil
 	case <-req.Context().Done():
 	case <-cancelOf(req):
+	case <-t.cutNow:
+		if canceled(req) == nil {
+			return ErrClosed
+		}
 	}
 	return canceled(req)
 }
@@ -398,7 +403,7 @@ func (c *call) endingServer(l *lease) bool {
 	if !isIdempotent(c.req, c.opt) || c.opt.noRetry || p.alone(l.c) {
 		return false // nothing comes of it, or nothing will be heard
 	}
-	return sleep(c.req, newsWait) == nil && p.isEnding(l.c)
+	return c.u.t.sleep(c.req, newsWait) == nil && p.isEnding(l.c)
 }
 
 func (p *pool) isEnding(c *conn) bool {

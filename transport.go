@@ -126,7 +126,7 @@ type Transport struct {
 
 	ending   atomic.Bool   // no new requests
 	cut      atomic.Bool   // connections in use were closed, too
-	closed   chan struct{} // closed with cut
+	cutNow   chan struct{} // closed by then
 	quietNow chan struct{} // has room for one; told when a connection or request ends while ending
 }
 
@@ -212,7 +212,7 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 	t.registry.spelled = make(map[spelling]*upstream)
 	t.registry.upstreams = make(map[upstreamKey]*upstream)
 	t.quietNow = make(chan struct{}, 1)
-	t.closed = make(chan struct{})
+	t.cutNow = make(chan struct{})
 	return nil
 }
 
@@ -348,8 +348,8 @@ func (t *Transport) Close() error {
 		return err
 	}
 	t.ending.Store(true)
-	if t.cut.CompareAndSwap(false, true) {
-		close(t.closed)
+	if !t.cut.Swap(true) {
+		close(t.cutNow)
 	}
 	for _, u := range t.registry.all() {
 		u.pool.shutNow(ErrClosed)
