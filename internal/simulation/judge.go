@@ -172,6 +172,7 @@ func (w *world) judgeDials(s *server) {
 	p := w.policies[0].policy
 	changed := len(w.policies) > 1
 	w.mu.Unlock()
+	slices.SortFunc(s.dials, func(a, b dialRecord) int { return a.at.Compare(b.at) })
 	if p.DialRate > 0 && !changed {
 		burst := float64(p.DialBurst)
 		if burst == 0 {
