@@ -208,7 +208,7 @@ func (c *conn) reviewShared() {
 
 	now := time.Now()
 	var doomed doomedList
-	serve := false
+	serve, kept := false, false
 	p.mu.Lock()
 	switch {
 	case c.gone:
@@ -225,16 +225,20 @@ func (c *conn) reviewShared() {
 		c.streams, c.full = 0, false
 		c.idleSince = now
 		p.keepLocked(c, now, &doomed)
-		serve = !c.gone && p.waiters.n > 0
+		serve, kept = !c.gone && p.waiters.n > 0, c.idle
 	case c.full && c.permitsLocked(available, inFlight, 1):
 		c.full = false
 		serve = p.waiters.n > 0
 	}
 	p.mu.Unlock()
 	doomed.shut()
+	// Not here: this may be inside the hook, and serving reserves, while the cap
+	// closes other connections.
 	if serve {
-		// Not here: this may be inside the hook, and serving reserves.
 		go p.serveShared(c)
+	}
+	if kept && p.u.t.tooManyIdle() {
+		go p.u.t.capIdle()
 	}
 }
 

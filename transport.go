@@ -378,10 +378,12 @@ func (t *Transport) noteQuiet() {
 	}
 }
 
+func (t *Transport) tooManyIdle() bool { return t.maxIdle > 0 && t.idleConns.Load() > t.maxIdle }
+
 // capIdle closes the connections idle for longest while there are more than
 // the whole Transport may have. No lock is held.
 func (t *Transport) capIdle() {
-	if t.maxIdle <= 0 || t.idleConns.Load() <= t.maxIdle {
+	if !t.tooManyIdle() {
 		return
 	}
 	t.capping.Lock() // two at a time would close one too many
