@@ -39,6 +39,10 @@ func Draw(seed uint64) Plan {
 		scene.traffic()
 	}
 	scene.actions()
+	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool {
+		faults := p.Servers[a.Server].Faults
+		return a.Do == Inject && len(faults) == 1 && lies(faults[0])
+	})
 	p.End = pick(d, EndClose, EndShutdown, EndIdle)
 	if p.End == EndIdle {
 		scene.finish()
@@ -98,8 +102,8 @@ func (d dice) server(proto Protocol, idle Duration) Server {
 	for range pick(d, 0, 0, 1, 2, 4) {
 		s.Faults = append(s.Faults, d.fault(proto, idle))
 	}
-	// Nobody could see that such a body was cut.
-	if i := slices.IndexFunc(s.Faults, func(f string) bool { return kindOf(f) == "close-delimited" }); i >= 0 {
+	// Nobody could see that such a body was cut, or has something behind it.
+	if i := slices.IndexFunc(s.Faults, lies); i >= 0 {
 		s.Faults = s.Faults[i : i+1]
 	}
 	return s

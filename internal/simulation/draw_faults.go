@@ -11,6 +11,15 @@ func kindOf(fault string) string {
 	return kind
 }
 
+// lies reports whether the fault leaves it to others where a body ends: nobody could
+// see what another fault does to it.
+func lies(fault string) bool {
+	return kindOf(fault) == "close-delimited" || kindOf(fault) == "content-length-too-long"
+}
+
+// forged is what a server says unasked: no call's answer.
+const forged = `value="HTTP/1.1 200 OK\r\nX-Forged: yes\r\nContent-Length: 6\r\n\r\nforged"`
+
 // fault draws one that strikes now and then. What lies about the length of a body so
 // that nobody could notice is not among them.
 func (d dice) fault(proto Protocol, idle Duration) string {
@@ -29,7 +38,7 @@ func (d dice) fault(proto Protocol, idle Duration) string {
 		both = append(both,
 			"goaway", "goaway after=50ms", "goaway-below", "goaway-below code=11", "goaway-error code=2", "goaway-error code=2 executed",
 			"close-without-goaway", "close-without-goaway executed", "reset-stream code=7", "reset-stream code=7", "reset-stream code=2",
-			"reset-stream code=2 executed", "reset-stream code=1 executed", "reset-stream-after-headers code=2", "goaway-twice after=20ms", "goaway-ahead",
+			"reset-stream code=2 executed", "reset-stream code=2 executed", "reset-stream code=1 executed", "reset-stream-after-headers code=2", "goaway-twice after=20ms", "goaway-ahead",
 			"goaway-stay after=2s", "change-max-streams count=1", "close-in-frame", "reset-stream-after-answer", "bad-hpack",
 			"ping-late", "settings-late after=100ms", "start-max-streams count=2",
 		)
@@ -37,11 +46,11 @@ func (d dice) fault(proto Protocol, idle Duration) string {
 	} else {
 		both = append(both,
 			"close-on-reuse", "announce-close", "announce-stay", "announce-close-late after=100ms", "close-in-status-line", "close-in-headers",
-			`surplus-bytes value="HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"`, `surplus-bytes value="x"`, "half-close", "half-close after=1s",
+			"surplus-bytes "+forged, `surplus-bytes value="x"`, "half-close", "half-close after=1s",
 			"close-delimited announced", "close-delimited", "content-length-too-long", "broken-chunk bytes=10", "raw-answer value=junk executed", "early-answer code=413 bytes=100",
 			`status-line value="HTTP/1.1 abc"`, `keep-alive-header value="timeout=1"`,
 		)
-		idles = append(idles, "idle-408", "idle-half-close", `idle-bytes value="HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"`)
+		idles = append(idles, "idle-408", "idle-half-close", "idle-bytes "+forged)
 	}
 	switch {
 	case d.percent(25):

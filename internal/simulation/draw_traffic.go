@@ -148,7 +148,7 @@ func (s *scene) action() Action {
 	switch a.Do {
 	case Inject:
 		a.Fault, a.For = s.fault(s.plan.Protocol, s.idle), s.upTo(s.plan.Length)
-		if kindOf(a.Fault) == "close-delimited" {
+		if lies(a.Fault) {
 			a.Fault = "silent-close"
 		}
 	case SetLatency:

@@ -35,6 +35,9 @@ func (s *socket) tooLate(now time.Time) string {
 	if !s.endedAt.IsZero() && s.endedAt.Before(now) {
 		return fmt.Sprintf("%v after it was known to be closed", now.Sub(s.endedAt))
 	}
+	if !s.forgedAt.IsZero() && s.forgedAt.Before(now) {
+		return fmt.Sprintf("%v after bytes had come that nobody had asked for", now.Sub(s.forgedAt))
+	}
 	if s.requests == 0 {
 		return "" // what was dialed for a request serves it
 	}

@@ -21,6 +21,7 @@ type socket struct {
 	closed   bool
 	heardAt  time.Time      // when bytes were read last, or a response's reader had its last chance to
 	endedAt  time.Time      // when a Read told that the server had ended the connection
+	forgedAt time.Time      // when bytes came that no request had asked for
 	requests int            // heads written
 	wrote    map[string]int // of these, by the call's id
 	last     bool           // a response said that it is the last
@@ -61,6 +62,9 @@ func (s *socket) Read(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	if n > 0 {
 		s.heardAt = time.Now()
+		if s.forgedAt.IsZero() && bytes.Contains(p[:n], []byte("X-Forged")) {
+			s.forgedAt = s.heardAt
+		}
 	}
 	if err != nil && s.endedAt.IsZero() && !s.closed && !isTimeout(err) {
 		s.endedAt = time.Now()
@@ -91,7 +95,11 @@ func (s *socket) Write(p []byte) (int, error) {
 	s.wrote[id]++
 	s.mu.Unlock()
 	if wrong != "" {
-		s.server.w.violate("P2", "request %s was written on the connection from %v %s", id, s.LocalAddr(), wrong)
+		promise := "P2"
+		if strings.Contains(wrong, "asked for") {
+			promise = "P3"
+		}
+		s.server.w.violate(promise, "request %s was written on the connection from %v %s", id, s.LocalAddr(), wrong)
 	}
 	return n, err
 }

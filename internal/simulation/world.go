@@ -34,6 +34,10 @@ type world struct {
 	stopped  atomic.Pointer[time.Time] // when the Transport was ended
 	mostUsed atomic.Int64              // how many servers were in use at a time, at most
 
+	// At the end.
+	struck map[string][]faultserver.Kind // by call
+	lied   map[string]bool               // connections, by the Transport's address, whose server said what is not true
+
 	mu       sync.Mutex
 	policies []policyInForce
 }
