@@ -282,19 +282,28 @@ func (u *upstream) stats() (UpstreamStats, counts) {
 // inForceLocked is how long the connection that was opened last may be idle, or,
 // if there is none, one that were opened now.
 func (p *pool) inForceLocked() idleLimit {
-	if p.last != nil {
-		return p.limitLocked(p.last)
+	c := p.last
+	switch {
+	case c == nil:
+		return p.firstLimitLocked()
+	case c.idle:
+		return p.limitLocked(c)
 	}
-	return p.firstLimitLocked()
+	// What it was announced itself is its caller's to know, for the time being.
+	return idleLimitFor(p.u.policy(), p.lastAnnouncedLocked(), c.rtt, p.knownLocked(c.peer))
 }
 
 // firstLimitLocked is how long a connection may be idle that were opened now.
 func (p *pool) firstLimitLocked() idleLimit {
-	pol, announced := p.u.policy(), p.announced
-	if pol.Hint == Off {
-		announced = 0
+	return idleLimitFor(p.u.policy(), p.lastAnnouncedLocked(), 0, p.knownLocked(""))
+}
+
+// lastAnnouncedLocked is the server's last Keep-Alive timeout, if it counts.
+func (p *pool) lastAnnouncedLocked() time.Duration {
+	if p.u.policy().Hint == Off {
+		return 0
 	}
-	return idleLimitFor(pol, announced, 0, p.knownLocked(""))
+	return p.announced
 }
 
 // A ConnInfo describes a pooled connection.
