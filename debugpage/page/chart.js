@@ -1,7 +1,7 @@
 // The chart of what became of connections over their idle age: above the line
 // those that were alive, below it those that the server had closed.
 
-const chart = { width: 0, right: 0, left: 8, height: 240, top: 42, line: 128, bottom: 196, axis: 208 };
+const chart = { width: 0, right: 0, left: 8, height: 250, top: 42, line: 128, bottom: 196, axis: 208 };
 
 // chartWidth is about what its panel has.
 function chartWidth() {
@@ -75,7 +75,8 @@ function drawChart(u) {
     const server = x(u.server_keep_alive_ns);
     svg.append(draw("rect", { class: "margin", x: limit, width: Math.max(0, server - limit), y: chart.top - 8, height: chart.axis - chart.top + 8 }, draw("title", {}, `margin ${duration(u.margin_ns)}`)));
     svg.append(draw("line", { class: "server", x1: server, x2: server, y1: chart.top - 26, y2: chart.axis }));
-    label(svg, "server-text", server, false, chart.top - 12, `the server: ${duration(u.server_keep_alive_ns)}`);
+    const room = server < chart.width - 130;
+    label(svg, "server-text", room ? server : limit, !room, chart.top - 12, `the server: ${duration(u.server_keep_alive_ns)}`);
   }
   svg.append(draw("line", { class: "limit", x1: limit, x2: limit, y1: chart.top - 42, y2: chart.axis }));
   label(svg, "limit-text", limit, true, chart.top - 30, `idlewise: ${duration(u.idle_limit_ns)}`);
