@@ -54,7 +54,7 @@ function parts(ns, big, bigUnit, small, smallUnit) {
 }
 
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-function count(n) { return grouped.format(n); }
+function count(n) { return n < 1000 ? String(Math.round(n)) : grouped.format(n); }
 function counted(n, one, many) { return count(n) + " " + (n === 1 ? one : many || one + "s"); }
 
 // perSecond is "" where it is not known.

@@ -53,13 +53,13 @@ function sorted(list, columns, sorting) {
 
 // strip is a bar of parts, [class, n, text].
 function strip(e, parts) {
-  const key = parts.map(p => p[0] + p[1]).join();
-  replaceWhenChanged(e, key, () => parts.filter(p => p[1] > 0).map(([name, n]) => {
+  const there = parts.filter(p => p[1] > 0);
+  replaceWhenChanged(e, there.join(), () => there.map(([name, n]) => {
     const i = make("i", { class: name });
-    i.style.flexGrow = n;
+    if (there.length > 1) i.style.flexGrow = n;
     return i;
   }));
-  setTitle(e, parts.filter(p => p[1] > 0).map(p => `${count(p[1])} ${p[2]}`).join(", "));
+  setTitle(e, there.map(p => `${count(p[1])} ${p[2]}`).join(", "));
 }
 
 function numberCell(td, n, alarm) {
@@ -67,19 +67,14 @@ function numberCell(td, n, alarm) {
   setClass(td, "num" + (n === 0 ? " zero" : alarm ? " " + alarm : ""));
 }
 
-// withStrip gives a cell a text and a bar below it.
+// withStrip is for a cell with a text and a bar below it.
 function withStrip(td, text, parts) {
-  if (!td.bar) {
-    td.label = make("span");
-    td.bar = make("div", { class: "strip" });
-    td.append(td.label, td.bar);
-  }
-  setText(td.label, text);
-  strip(td.bar, parts);
+  setText(td.firstChild, text);
+  strip(td.lastChild, parts);
 }
 
 const upstreamColumns = [
-  { key: "open", title: "Connections", numeric: true, help: "Open connections: in use, idle, being dialed, canaries", sort: u => u.open,
+  { key: "open", title: "Connections", numeric: true, strip: true, help: "Open connections: in use, idle, being dialed, canaries", sort: u => u.open,
     cell: (td, u) => withStrip(td, u.open === 0 ? "none" : `${count(u.open)} open` + (u.in_use ? `, ${count(u.in_use)} in use` : u.idle ? `, ${count(u.idle)} idle` : ""),
       [["s-use", u.in_use, "in use"], ["s-idle", u.idle, "idle"], ["s-dial", u.dialing, "being dialed"], ["s-canary", u.canaries, "canary"]]) },
   { key: "requests", title: "Requests", numeric: true, class: "num", help: "Attempts that got a connection, and how many there were per second lately", sort: u => u.requests,
@@ -97,14 +92,14 @@ const upstreamColumns = [
       replaceWhenChanged(td, u.source + u.idle_limit_ns, () => [u.source === "none" ? "–" : duration(u.idle_limit_ns), make("br"), make("small", {}, word)]);
       setTitle(td, help);
     } },
-  { key: "closed", title: "Closed, last hour", numeric: true, help: "Connections closed in the last hour, by whom", sort: u => total(u.closed_last_hour),
+  { key: "closed", title: "Closed, last hour", numeric: true, strip: true, help: "Connections closed in the last hour, by whom", sort: u => total(u.closed_last_hour),
     cell: (td, u) => {
       const by = { idlewise: 0, server: 0, program: 0, trouble: 0 };
       for (const [reason, n] of Object.entries(u.closed_last_hour || {})) by[closer(reason)] += n;
       withStrip(td, count(total(by)), closers.map(c => ["by-" + c, by[c], c === "trouble" ? "by trouble" : "by " + (c === "idlewise" ? c : "the " + c)]));
     } },
   { key: "state", title: "To do", numeric: true, help: "Advice, and what is not as usual; open the upstream to read it", sort: u => urgency(u),
-    cell: (td, u) => replaceWhenChanged(td, chips(u).join(), () => chips(u).map(([level, text]) => make("span", { class: "chip " + level }, text))) },
+    cell: (td, u) => { const all = chips(u); replaceWhenChanged(td, all.join(), () => all.map(([level, text]) => make("span", { class: "chip " + level }, text))); } },
 ];
 upstreamColumns.unshift({ key: "name", title: "Upstream", help: "Scheme, host and port", sort: u => u.name });
 
@@ -127,12 +122,17 @@ function urgency(u) {
   return n;
 }
 
+// As with connections', rows are copied.
+const emptyUpstreamRow = make("tr", { role: "row" },
+  make("th", { scope: "row", role: "rowheader" }, make("button", { type: "button", class: "name", "aria-expanded": "false" }), make("small")),
+  ...upstreamColumns.slice(1).map(c => make("td", { role: "cell", "data-label": c.title }, ...(c.strip ? [make("span"), make("div", { class: "strip" })] : []))));
+
 // A row is an upstream's, and its details' below it.
 function upstreamRow(name, toggle) {
-  const button = make("button", { type: "button", class: "name", "aria-expanded": "false", onclick: () => toggle(name) }, name);
-  const pattern = make("small");
-  const tr = make("tr", { role: "row" }, make("th", { scope: "row", role: "rowheader" }, button, pattern));
-  const cells = upstreamColumns.slice(1).map(c => tr.appendChild(make("td", { role: "cell", "data-label": c.title })));
+  const tr = emptyUpstreamRow.cloneNode(true);
+  const [head, ...cells] = tr.children, [button, pattern] = head.children;
+  button.textContent = name;
+  button.addEventListener("click", () => toggle(name));
   const place = make("td", { role: "cell", colspan: upstreamColumns.length });
   const below = make("tr", { role: "row", class: "detail" }, place);
   let details, wasOpen = false;
