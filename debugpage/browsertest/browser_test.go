@@ -32,9 +32,18 @@ func executable(t *testing.T) string {
 	return ""
 }
 
-// open shows url in a browser that ends with the test, and fails the test for
-// whatever the browser's console complains about.
+// open shows the page at url when it has got its first snapshot.
 func open(t *testing.T, url string) *browser {
+	t.Helper()
+	b := start(t)
+	b.do(chromedp.Navigate(url))
+	b.until(`page.snapshot !== undefined`)
+	return b
+}
+
+// start starts a browser that ends with the test, and fails the test for whatever
+// the browser's console complains about.
+func start(t *testing.T) *browser {
 	t.Helper()
 	path := executable(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -51,8 +60,6 @@ func open(t *testing.T, url string) *browser {
 		<-b.ended
 		require.Empty(t, b.wrong, "on the browser's console")
 	})
-	b.do(chromedp.Navigate(url))
-	b.until(`page.snapshot !== undefined`)
 	return b
 }
 

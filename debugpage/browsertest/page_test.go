@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
@@ -69,6 +70,16 @@ func TestAnUpstreamIsOpenedByTheKeyboardAndShowsItsConnections(t *testing.T) {
 	b.until(`document.querySelector(".detail") === null`)
 }
 
+func TestALinkOpensAnUpstream(t *testing.T) {
+	s := newSystem(t, nil, idlewise.Policies{})
+	for i := range 3 {
+		s.get(service(i), 1)
+	}
+	b := open(t, s.url+"#http://service-0001.example:80")
+	b.until(`document.querySelector(".detail .conns tbody tr") !== null`)
+	require.Equal(t, []string{"http://service-0001.example:80"}, ask[[]string](b, names))
+}
+
 func TestThePageBringsItselfUpToDateUntilItIsPaused(t *testing.T) {
 	s := newSystem(t, nil, idlewise.Policies{})
 	s.get(service(0), 1)
@@ -116,4 +127,19 @@ func TestThePageIsReadableOnAPhoneAndInTheDark(t *testing.T) {
 	require.LessOrEqual(t, ask[float64](b, `document.documentElement.scrollWidth`), 390.0, "nothing makes the page itself wider; tables scroll")
 	require.Equal(t, "rgb(20, 23, 28)", ask[string](b, `getComputedStyle(document.body).backgroundColor`))
 	b.screenshot("phone")
+}
+
+func TestWithoutJavaScriptThereIsATable(t *testing.T) {
+	s := newSystem(t, nil, idlewise.Policies{})
+	s.get(service(0), 3)
+	b := start(t)
+	_, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	require.NoError(t, err)
+	b.do(chromedp.Navigate(s.url))
+	text, err := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS("main")))
+	require.NoError(t, err)
+	require.Contains(t, text, "http://service-0000.example:80")
+	require.Contains(t, text, "max_idle_time")
+	require.NotContains(t, text, "How to read this page", "what needs the script is not there")
+	b.screenshot("plain")
 }

@@ -184,6 +184,15 @@ function pause() {
   ask();
 }
 
+// openLinked opens the upstream that the address names behind its #.
+function openLinked() {
+  let name = location.hash.slice(1);
+  try { name = decodeURIComponent(name); } catch {} // not encoded, then
+  if (!name) return;
+  find("filter").value = name;
+  page.opened.add(name);
+}
+
 document.documentElement.classList.add("script");
 header(find("upstreams").tHead.rows[0], upstreamColumns, page.sorting, changed);
 find("filter").addEventListener("input", changed);
@@ -192,4 +201,5 @@ find("kind").addEventListener("change", changed);
 find("pause").addEventListener("click", pause);
 find("more").addEventListener("click", () => { page.all = true; render(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !page.paused) ask(); });
+openLinked();
 ask();
