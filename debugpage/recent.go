@@ -72,6 +72,8 @@ func recentOf(events []idlewise.Event) []Recent {
 		case idlewise.CanaryEnded:
 			r.Upstream, r.What = e.Upstream, canaryText(e)
 			r.Conn, r.Local, r.Remote = e.ID, addrText(e.Local), addrText(e.Remote)
+		case idlewise.BreakerChanged:
+			r.Upstream, r.What = e.Upstream, "breaker: "+e.From+" → "+e.To
 		default:
 			r.What = event.String()
 		}

@@ -42,16 +42,18 @@ func TestWhatWasLearnedIsListed(t *testing.T) {
 		idlewise.CanaryEnded{EventInfo: info, Outcome: idlewise.CanaryClosed, IdleAge: 5 * time.Second},
 		idlewise.CanaryEnded{EventInfo: info, Outcome: idlewise.CanaryOutlasted, IdleAge: 5 * time.Second},
 		idlewise.CanaryEnded{EventInfo: info, Outcome: idlewise.CanaryGivenUp, IdleAge: 5 * time.Second},
+		idlewise.BreakerChanged{EventInfo: info, From: "closed", To: "open"},
 		idlewise.DialFailed{EventInfo: info, Err: errors.New("refused")},
 	})
 	var what []string
 	for _, r := range rows {
 		what = append(what, r.What)
 	}
-	require.Equal(t, "canary: given up after 5s", what[1])
-	require.Equal(t, "canary: the server still kept it after 5s", what[2])
-	require.Equal(t, "canary: the server closed it after 5s", what[3])
-	require.Equal(t, "idle limit: none → 4.75s (learned)", what[4])
+	require.Equal(t, "breaker: closed → open", what[1])
+	require.Equal(t, "canary: given up after 5s", what[2])
+	require.Equal(t, "canary: the server still kept it after 5s", what[3])
+	require.Equal(t, "canary: the server closed it after 5s", what[4])
+	require.Equal(t, "idle limit: none → 4.75s (learned)", what[5])
 	require.Contains(t, what[0], "dial failed", "a kind that is yet unknown here is told in its own words")
 }
 
