@@ -181,7 +181,6 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		// will do, after a moment from the second refusal on.
 		if refusals++; refusals > 1 {
 			if err := c.u.t.sleep(c.req, rand.N(refusedWait<<refusals)); err != nil {
-				c.last = failedForGood
 				return nil, err
 			}
 			now = time.Now()

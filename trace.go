@@ -23,7 +23,7 @@ type Attempt struct {
 	Status   int      // of the response, 0 if there was none
 	Evidence Evidence // what is known about the delivery, if the connection failed
 	Err      error    // as http.Transport would have returned it
-	Resent   bool     // another attempt follows
+	Resent   bool     // it is resent; of a policy's retry nothing is said here
 }
 
 // String describes the attempt in a line.
