@@ -97,7 +97,10 @@ func (b *browser) until(condition string) {
 		};
 		look();
 	})`)
-	require.True(b, came, "never came true: %s", condition)
+	if !came {
+		b.Fatalf("never came true: %s\nthe page: %s", condition,
+			ask[string](b, `JSON.stringify([[...page.opened], page.asked, find("status").textContent, document.hasFocus(), document.activeElement.outerHTML.slice(0, 200)])`))
+	}
 }
 
 // ask evaluates an expression in the page, and awaits it if it is a promise.

@@ -70,6 +70,19 @@ func TestAnUpstreamIsOpenedByTheKeyboardAndShowsItsConnections(t *testing.T) {
 	b.until(`document.querySelector(".detail") === null`)
 }
 
+func TestTheFocusStaysOnAnUpstreamThatMoves(t *testing.T) {
+	s := newSystem(t, nil, idlewise.Policies{})
+	for i := range 3 {
+		s.get(service(i), 3-i)
+	}
+	b := open(t, s.url)
+	b.click(`#upstreams th:nth-child(3) button`)
+	b.do(chromedp.Focus(chromedp.CSS("#rows tr:nth-child(3) .name")))
+	s.get(service(2), 10)
+	b.until(names + `[0] === "http://service-0002.example:80"`)
+	require.Equal(t, "http://service-0002.example:80", ask[string](b, `document.activeElement.textContent.slice(0, 60)`))
+}
+
 func TestALinkOpensAnUpstream(t *testing.T) {
 	s := newSystem(t, nil, idlewise.Policies{})
 	for i := range 3 {

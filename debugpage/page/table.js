@@ -13,10 +13,13 @@ function arrange(parent, wanted) {
     parent.append(adding);
     return;
   }
+  const focused = document.activeElement;
   for (const child of wanted) {
     if (child === at) at = at.nextElementSibling;
     else parent.insertBefore(child, at);
   }
+  // Who is moved loses the focus.
+  if (focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
 }
 
 // header fills a table's head with buttons that sort. sorting is {key, down} and
