@@ -1,6 +1,7 @@
 package idlewise
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -207,5 +208,22 @@ func TestAnOpenBreakerKeepsTheStormFromAServerAndLetsItRecover(t *testing.T) {
 		require.NotNil(t, recovered.Load())
 		require.Less(t, recovered.Load().Sub(began.Add(storm)), 5*time.Second+time.Second, "one half-open period")
 		require.Equal(t, "closed", w.breaker())
+	})
+}
+
+func TestAnExplanationIsJSONWhateverItsPolicyHolds(t *testing.T) {
+	p := Policy{
+		Retry:   Retry{CheckRetry: DefaultCheckRetry, Backoff: DefaultBackoff},
+		Breaker: &Breaker{Settings: gobreaker.Settings{Timeout: time.Second, ReadyToTrip: tripAtOnce}, Statuses: []int{503}},
+	}
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: p}}}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		b, err := json.Marshal(w.tr.Explain(w.url("/")))
+		require.NoError(t, err)
+		require.Contains(t, string(b), `"statuses":[503],"timeout_ns":1000000000`)
+		require.NoError(t, w.tr.SetPolicies(Policies{}))
+		b, err = json.Marshal(w.tr.Explain(w.url("/")))
+		require.NoError(t, err)
+		require.Contains(t, string(b), `"Breaker":null`)
 	})
 }

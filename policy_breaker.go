@@ -1,6 +1,7 @@
 package idlewise
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -38,6 +39,18 @@ type Breaker struct {
 
 // NoBreaker as a Policy's Breaker means none, where Policies.Default has one.
 var NoBreaker = &Breaker{off: true}
+
+// MarshalJSON leaves out the functions. NoBreaker is null.
+func (b *Breaker) MarshalJSON() ([]byte, error) {
+	if b.off {
+		return []byte("null"), nil
+	}
+	return json.Marshal(map[string]any{
+		"max_requests": b.Settings.MaxRequests, "interval_ns": b.Settings.Interval,
+		"bucket_period_ns": b.Settings.BucketPeriod, "timeout_ns": b.Settings.Timeout,
+		"statuses": b.Statuses,
+	})
+}
 
 func (b *Breaker) mistakes(path string) []error {
 	if b == nil {

@@ -56,7 +56,7 @@ type Retry struct {
 	// go-retryablehttp's functions can be assigned.
 	//
 	// Default: DefaultCheckRetry.
-	CheckRetry func(ctx context.Context, resp *http.Response, err error) (bool, error)
+	CheckRetry func(ctx context.Context, resp *http.Response, err error) (bool, error) `json:"-"`
 
 	// Backoff says how long to wait before a retry, attempt counting from 0. resp
 	// is nil where there was an error.
@@ -64,7 +64,7 @@ type Retry struct {
 	// go-retryablehttp's functions can be assigned.
 	//
 	// Default: DefaultBackoff.
-	Backoff func(min, max time.Duration, attempt int, resp *http.Response) time.Duration
+	Backoff func(min, max time.Duration, attempt int, resp *http.Response) time.Duration `json:"-"`
 
 	// MaxReplayBody is the size, in bytes, up to which the body of a request
 	// without GetBody is kept, so that it can be sent again. It holds for
