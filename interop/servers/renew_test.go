@@ -24,9 +24,14 @@ var methods = []string{http.MethodPost, http.MethodGet, http.MethodPut}
 
 func TestNoPOSTIsExecutedTwiceAndNoGETIsLostWhileTheServerIsRenewed(t *testing.T) {
 	var rows table
-	for _, s := range all {
-		t.Run(s.name, func(t *testing.T) { rows.add(s.name, renewedUnderLoad(t, s)) })
-	}
+	t.Run("servers", func(t *testing.T) {
+		for _, s := range all {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				rows.add(s.name, renewedUnderLoad(t, s))
+			})
+		}
+	})
 	t.Log("\n" + rows.text("| server | renewed 3 times by | requests | net/http: POST, GET, PUT failed | idlewise | of idlewise's POSTs that failed, executed | executed twice |"))
 }
 
