@@ -85,7 +85,9 @@ func aroundTheTimeout(t *testing.T, s server) string {
 		asserted = told
 	}
 	require.Equal(t, callers*posts, asserted.sent)
-	asserted.failedOnlyByStarvation(t, gaps.limit, know.Margin, theirs)
+	// Where the announcement is less than the truth, canaries find that out.
+	limit := max(gaps.limit, last*7/8)
+	asserted.failedOnlyByStarvation(t, limit, know.Margin, theirs)
 	return fmt.Sprintf("| %s | %s | %s | %s to %s | %s, %s | %s | %s | %s | %s |", s.name, seconds(s.configured), s.announces(),
 		seconds(first), seconds(last), seconds(know.ServerKeepAlive), know.Source, seconds(know.IdleLimit), theirs.outcome(), ours.outcome(), told.outcome())
 }
