@@ -30,12 +30,10 @@ type client struct {
 	slowest  time.Duration // of the responses
 }
 
-// A failure is a request's error, and how many canaries of its transport had
-// then outlived the timeout.
+// A failure is a request's error.
 type failure struct {
-	key      string
-	err      error
-	outlived uint64
+	key string
+	err error
 }
 
 func newClient(name string, s *site) *client {
@@ -74,11 +72,7 @@ func (c *client) send(t *testing.T, rt http.RoundTripper, method string) {
 		return
 	}
 	c.failed[key] = method
-	f := failure{key: key, err: err}
-	if tr, ok := rt.(*idlewise.Transport); ok {
-		f.outlived = tr.Stats().Total.CanariesOutlasted
-	}
-	c.errors = append(c.errors, f)
+	c.errors = append(c.errors, failure{key, err})
 }
 
 func try(t *testing.T, rt http.RoundTripper, method, url string) error {

@@ -167,8 +167,8 @@ func (c *client) outcome() string {
 // failedOnlyByStarvation asserts that no request failed. One may where the
 // machine kept the server, or this process, from running for so long that it
 // shows in the responses' times: then a server closes on time and reads late
-// what had been sent in time, before the limit; or it closes so late, several
-// times, that its timeout seems to have been raised.
+// what had been sent in time. And it closes other connections as late, so that
+// the limit may have been learned to be later by that.
 func (c *client) failedOnlyByStarvation(t *testing.T, limit, margin time.Duration, other *client) {
 	starved := max(c.slowest, other.slowest)
 	for _, f := range c.errors {
@@ -176,9 +176,7 @@ func (c *client) failedOnlyByStarvation(t *testing.T, limit, margin time.Duratio
 		var ours *idlewise.Error
 		require.ErrorAs(t, f.err, &ours)
 		require.Greater(t, starved, margin/2)
-		if f.outlived < 2 {
-			require.LessOrEqual(t, ours.Attempts[len(ours.Attempts)-1].IdleAge, limit)
-		}
+		require.LessOrEqual(t, ours.Attempts[len(ours.Attempts)-1].IdleAge, limit+starved)
 	}
 }
 
