@@ -16,7 +16,7 @@ const slowBody = 50 * time.Millisecond
 // pause is how long the call's body may keep RoundTrip: net/http does not return
 // while it reads a body.
 func (c Call) pause() time.Duration {
-	if c.Body == Slow {
+	if c.Body == Slow || c.Body == SlowAgain {
 		return slowBody
 	}
 	return 0
@@ -66,7 +66,7 @@ func (all *bodies) put(req *http.Request, id string, c Call) *body {
 	switch c.Body {
 	case Chunked:
 		req.ContentLength = -1
-	case Replayable:
+	case Replayable, SlowAgain:
 		req.GetBody = func() (io.ReadCloser, error) { return all.add(id, c.Body, text), nil }
 	}
 	return b
@@ -85,7 +85,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.late = b.late || b.closes > 0
 	b.mu.Unlock()
 	switch b.kind {
-	case Slow:
+	case Slow, SlowAgain:
 		time.Sleep(slowBody)
 		p = p[:min(len(p), int(b.text.Size()/4)+1)]
 	case Failing:

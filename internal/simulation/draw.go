@@ -47,6 +47,15 @@ func Draw(seed uint64) Plan {
 	if p.End == EndIdle {
 		scene.finish()
 	}
+	again := dice{rand.New(rand.NewPCG(seed, 2))}
+	p.Policy.ElicitHint, p.Policy.Retry.Numbered = again.percent(10), again.percent(10)
+	for _, c := range p.Clients {
+		for i := range c.Calls {
+			if c.Calls[i].Body == Slow && again.percent(50) {
+				c.Calls[i].Body = SlowAgain
+			}
+		}
+	}
 	return p
 }
 

@@ -82,6 +82,7 @@ type Policy struct {
 	NoHint             bool     `json:"no_hint,omitzero"`
 	NoLearning         bool     `json:"no_learning,omitzero"`
 	NoEvidence         bool     `json:"no_evidence,omitzero"`
+	ElicitHint         bool     `json:"elicit_hint,omitzero"`
 	LivenessCheckAfter Duration `json:"liveness_check_after,omitzero"`
 	UnackedTimeout     Duration `json:"unacked_timeout,omitzero"`
 	BodyIdleTimeout    Duration `json:"body_idle_timeout,omitzero"`
@@ -104,6 +105,7 @@ type Retry struct {
 	PerTry        Duration `json:"per_try,omitzero"`
 	ReplayBody    int64    `json:"replay_body,omitzero"`
 	AutoKey       bool     `json:"auto_key,omitzero"`
+	Numbered      bool     `json:"numbered,omitzero"` // attempts have a header with their number
 	NonIdempotent bool     `json:"non_idempotent,omitzero"`
 	Eager         bool     `json:"eager,omitzero"` // CheckRetry says yes to everything
 }
@@ -133,6 +135,10 @@ func (p Policy) policies() idlewise.Policies {
 			Max: p.Retry.Max, WaitMin: p.Retry.WaitMin.std(), PerTryTimeout: p.Retry.PerTry.std(), MaxReplayBody: p.Retry.ReplayBody,
 			AutoIdempotencyKey: on(p.Retry.AutoKey), NonIdempotent: on(p.Retry.NonIdempotent),
 		},
+	}
+	out.ElicitHint = on(p.ElicitHint)
+	if p.Retry.Numbered {
+		out.Retry.AttemptHeader = "X-Attempt"
 	}
 	if p.Retry.Eager {
 		out.Retry.CheckRetry = always
@@ -175,13 +181,14 @@ type BodyKind string
 
 const (
 	NoBody      BodyKind = ""
-	InMemory    BodyKind = "memory"     // as http.NewRequest makes it
-	InMemoryBut BodyKind = "memory-but" // without GetBody
-	Replayable  BodyKind = "get-body"   // of a type of its own, with GetBody
-	Stream      BodyKind = "stream"     // without
-	Chunked     BodyKind = "chunked"    // without a length
-	Slow        BodyKind = "slow"       // a stream that pauses
-	Failing     BodyKind = "failing"    // a stream whose Read fails half-way
+	InMemory    BodyKind = "memory"        // as http.NewRequest makes it
+	InMemoryBut BodyKind = "memory-but"    // without GetBody
+	Replayable  BodyKind = "get-body"      // of a type of its own, with GetBody
+	Stream      BodyKind = "stream"        // without
+	Chunked     BodyKind = "chunked"       // without a length
+	Slow        BodyKind = "slow"          // a stream that pauses
+	SlowAgain   BodyKind = "slow-get-body" // likewise, with GetBody
+	Failing     BodyKind = "failing"       // a stream whose Read fails half-way
 )
 
 // An Option is what the request's context says.

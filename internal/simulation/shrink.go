@@ -138,6 +138,7 @@ var simplifications = []func(*Plan) bool{
 	func(p *Plan) bool { return zero(&p.Policy.NoHint) },
 	func(p *Plan) bool { return zero(&p.Policy.NoLearning) },
 	func(p *Plan) bool { return zero(&p.Policy.NoEvidence) },
+	func(p *Plan) bool { return zero(&p.Policy.ElicitHint) },
 	func(p *Plan) bool { return zero(&p.Limits) },
 	func(p *Plan) bool { return zero(&p.Network.Loss) },
 	func(p *Plan) bool { return zero(&p.Network.Jitter) },
