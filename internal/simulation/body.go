@@ -13,8 +13,8 @@ import (
 // slowBody is how long a Read of a slow body takes.
 const slowBody = 50 * time.Millisecond
 
-// pause is how long the call's body may keep RoundTrip: net/http does not return
-// while it reads a body.
+// pause is how long the call's body may keep RoundTrip, and the last Read of the
+// response: net/http does not return while it reads a request's body.
 func (c Call) pause() time.Duration {
 	if c.Body == Slow || c.Body == SlowAgain {
 		return slowBody

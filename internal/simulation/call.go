@@ -293,7 +293,7 @@ func (w *world) read(rec *callRecord, ctx context.Context, resp *http.Response) 
 		n, err := resp.Body.Read(buf)
 		got.Write(buf[:n])
 		if end := rec.ends(); !end.IsZero() {
-			if late := time.Since(later(end, asked)); late > w.goodbye() {
+			if late := time.Since(later(end, asked)); late > w.goodbye()+rec.call.pause() {
 				w.violate("P4", "%s: its context ended %v before a Read of the body returned %v", rec.id, late, err)
 			}
 		}
