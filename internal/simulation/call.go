@@ -313,7 +313,11 @@ func (w *world) checkAnswer(rec *callRecord, resp *http.Response, got string) {
 		return
 	}
 	if rec.call.Method != http.MethodHead {
-		if want := rec.call.answer(rec.id); got != want {
+		want := rec.call.answer(rec.id)
+		if resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && strings.HasPrefix(want, got) {
+			return // it ends where the connection does, and that may have been too soon
+		}
+		if got != want {
 			w.violate("P3", "%s got a wrong body of %d bytes, %.60q, not of %d, %.60q", rec.id, len(got), got, len(want), want)
 			return
 		}
