@@ -119,8 +119,8 @@ func (r *recent) add(e Event) {
 }
 
 // RecentEvents returns the last events of the kinds AttemptFailed, RequestLost,
-// DeadlineChanged, CanaryEnded and BreakerChanged, at most 64, the oldest first. They are
-// remembered also without OnEvent and Logger.
+// DeadlineChanged, CanaryEnded and BreakerChanged, at most 64, the oldest first.
+// They are remembered also without OnEvent and Logger.
 func (t *Transport) RecentEvents() []Event {
 	r := &t.recent
 	r.mu.Lock()

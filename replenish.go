@@ -7,9 +7,10 @@ import (
 )
 
 // MinIdleConns are kept ready, while the upstream is in use, by dials in the
-// background; without them only a connection's MaxConnAge is seen to in time. A successor is dialed so early before a connection is retired that
-// it is there in time: at no instant are fewer ready, if MaxConns has room for
-// both and the server lets itself be dialed.
+// background; without them only a connection's MaxConnAge is seen to in time. A
+// successor is dialed so early before a connection is retired that it is there in
+// time: at no instant are fewer ready, if MaxConns has room for both and the server
+// lets itself be dialed.
 
 // leadMargin is added to how long a dial takes, for a machine that is busy.
 const leadMargin = 50 * time.Millisecond
