@@ -118,6 +118,12 @@ func TestEveryConnectionThatAFaultEndsIsCountedByItsReason(t *testing.T) {
 					}
 				}
 				s := w.only()
+				if c.reason == ClosedServerFIN && c.h2 && s.Closed[ClosedGoAway] > 0 {
+					// From Go 1.27 on the GOAWAY is told, and this side is the first to
+					// close. The journal then knows of no fault that did.
+					require.EqualValues(t, len(conns), s.Closed[ClosedGoAway]+s.Closed[ClosedShutdown], "%v", s.Closed)
+					return
+				}
 				require.Greater(t, struck, 5)
 				require.EqualValues(t, struck, s.Closed[c.reason], "%v", s.Closed)
 				require.EqualValues(t, byClient, s.Closed[ClosedShutdown]+s.Closed[ClosedSibling]+s.Closed[ClosedIdleDeadline], "%v", s.Closed)
