@@ -362,7 +362,7 @@ func TestTheUpstreamsBudgetBoundsTheRetriesOfAThousandCallers(t *testing.T) {
 						return
 					}
 					resp.Body.Close()
-					time.Sleep(time.Second)
+					time.Sleep(3 * time.Second)
 				}
 			})
 		}

@@ -221,7 +221,7 @@ func TestPoliciesReplacedUnderLoadLoseNothing(t *testing.T) {
 }
 
 func TestPoliciesReplacedAHundredTimesASecondLoseNothing(t *testing.T) {
-	const callers, rate, lasts = 16, 100, 10 * time.Second
+	const callers, rate, lasts = 6, 100, 10 * time.Second
 	for _, h2 := range []bool{false, true} {
 		t.Run(protoName(h2), func(t *testing.T) {
 			cfg := worldConfig{latency: time.Millisecond, server: faultserver.Config{Protocols: protocols(h2), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
