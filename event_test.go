@@ -284,75 +284,6 @@ var lossy = worldConfig{
 	server:  faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.FinAfterRequest, ReusedOnly: true}}},
 }
 
-func TestAResendIsLoggedAsInfoAndALostPOSTAsWarning(t *testing.T) {
-	var log bytes.Buffer
-	cfg := lossy
-	cfg.client.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	inWorld(t, cfg, func(t *testing.T, w *world) {
-		w.mustDo("GET", "/secret", "")
-		w.mustDo("GET", "/secret", "")
-		synctest.Wait()
-		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		require.Len(t, lines, 1)
-		require.Contains(t, lines[0], `level=INFO msg="idlewise: connection failed, request sent again" upstream=http://10.0.0.1:80 method=GET conn=1 `)
-		local := w.server.Journal().Conns()[0].RemoteAddr
-		require.Contains(t, lines[0], " local="+local+" remote=10.0.0.1:80 ", "as in the server's log")
-		require.Contains(t, lines[0], "evidence=unknown resent=true stale=true")
-
-		log.Reset()
-		_, err := w.do(context.Background(), "POST", "/secret", "secret")
-		require.Error(t, err)
-		synctest.Wait()
-		lines = strings.Split(strings.TrimSpace(log.String()), "\n")
-		require.Len(t, lines, 1)
-		require.Contains(t, lines[0], `level=WARN msg="idlewise: request lost" upstream=http://10.0.0.1:80 method=POST idempotent=false conn=2 `)
-		require.Contains(t, lines[0], `evidence=unknown reason="not repeated (send an Idempotency-Key or use WithIdempotent)"`)
-		require.NotContains(t, log.String(), "secret")
-	})
-}
-
-func TestAtDebugLevelConnectionsAreLogged(t *testing.T) {
-	var log bytes.Buffer
-	cfg := lossy
-	cfg.client.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	inWorld(t, cfg, func(t *testing.T, w *world) {
-		w.mustDo("GET", "/", "")
-		w.do(context.Background(), "POST", "/", "")
-		synctest.Wait()
-		text := log.String()
-		for _, want := range []string{
-			`level=DEBUG msg="idlewise: connection opened"`, `level=DEBUG msg="idlewise: connection failed under a request"`,
-			`level=DEBUG msg="idlewise: connection closed"`, "reason=stale_on_use",
-		} {
-			require.Contains(t, text, want)
-		}
-	})
-}
-
-func TestLoggingIsRateLimitedAndSaysWhatItLeftOut(t *testing.T) {
-	var log bytes.Buffer
-	cfg := worldConfig{client: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	inWorld(t, cfg, func(t *testing.T, w *world) {
-		for i := range 100 {
-			w.tr.note(RequestLost{EventInfo: w.tr.registryInfo(), Method: fmt.Sprint(i)})
-		}
-		synctest.Wait()
-		require.Equal(t, logBurst, strings.Count(log.String(), "\n"))
-		log.Reset()
-		time.Sleep(time.Minute)
-		w.tr.note(RequestLost{EventInfo: w.tr.registryInfo()})
-		w.tr.note(RequestLost{EventInfo: w.tr.registryInfo()})
-		synctest.Wait()
-		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		require.Len(t, lines, 2)
-		require.Contains(t, lines[0], fmt.Sprintf("suppressed=%d", 100-logBurst))
-		require.NotContains(t, lines[1], "suppressed")
-		require.Zero(t, w.tr.Stats().EventsDropped)
-	})
-}
-
-func (t *Transport) registryInfo() EventInfo { return EventInfo{time.Now(), "http://test:80"} }
-
 func TestADeadlineThatIsLearnedIsToldOnceAndNotWithEveryClose(t *testing.T) {
 	cfg := worldConfig{latency: 10 * time.Millisecond, server: faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.IdleClose, After: 5 * time.Second, Jitter: 80 * time.Millisecond}}}}
 	inToldWorld(t, cfg, func(t *testing.T, w *world, d *diary) {
@@ -524,42 +455,6 @@ func TestARequestAllocatesNoMoreWithEventsAndLogging(t *testing.T) {
 	require.InDelta(t, silent, told, 0.5)
 }
 
-func TestClosesOfTheLastHourAreRemembered(t *testing.T) {
-	var h closeHistory
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for range 100 {
-		h.add(ClosedSibling, now)
-		now = now.Add(time.Minute)
-	}
-	require.InDelta(t, 60, h.lastHour(now)[ClosedSibling], 5)
-	require.Empty(t, h.lastHour(now.Add(time.Hour)))
-	require.Empty(t, h.lastHour(now.Add(-24*time.Hour)), "a clock that was set back")
-	h.add(ClosedSibling, time.Time{})
-}
-
-func TestAllUpstreamsAreExplainedWithWhatADebugPageNeeds(t *testing.T) {
-	cfg := worldConfig{latency: 10 * time.Millisecond, server: faultserver.Config{IdleTimeout: 5 * time.Second}}
-	inWorld(t, cfg, func(t *testing.T, w *world) {
-		for range 5 {
-			w.mustDo("GET", "/", "")
-			time.Sleep(10 * time.Second)
-		}
-		w.mustDo("GET", "/", "")
-		all := w.tr.ExplainAll()
-		require.Len(t, all, 1)
-		e := all[0]
-		require.Equal(t, "http://10.0.0.1:80", e.Upstream)
-		require.Equal(t, "confirmed", e.Learned.Confidence)
-		require.NotEmpty(t, e.Learned.Timeouts)
-		s := w.only()
-		require.Equal(t, s.Closed, e.ClosedLastHour)
-		require.Len(t, e.Conns, 1)
-		require.Positive(t, e.Conns[0].RetireAt)
-		time.Sleep(2 * time.Hour)
-		require.Empty(t, w.tr.ExplainAll()[0].ClosedLastHour)
-	})
-}
-
 func TestABreakersChangesAreTold(t *testing.T) {
 	var log bytes.Buffer
 	cfg := worldConfig{latency: time.Millisecond, client: breaking(&Breaker{Settings: gobreaker.Settings{Timeout: 10 * time.Second}})}
@@ -580,51 +475,4 @@ func TestABreakersChangesAreTold(t *testing.T) {
 		require.Contains(t, log.String(), `level=WARN msg="idlewise: circuit breaker changed" upstream=http://10.0.0.1:80 from=closed to=open`)
 		require.Contains(t, log.String(), `level=INFO msg="idlewise: circuit breaker changed" upstream=http://10.0.0.1:80 from=open to=half-open`)
 	})
-}
-
-func TestAnExplanationHasTheAgesAtWhichTheServerClosed(t *testing.T) {
-	const latency, timeout = 10 * time.Millisecond, 5 * time.Second
-	cfg := worldConfig{latency: latency, server: faultserver.Config{IdleTimeout: timeout}}
-	inWorld(t, cfg, func(t *testing.T, w *world) {
-		for range 5 {
-			w.mustDo("GET", "/", "")
-			time.Sleep(2 * timeout)
-		}
-		closes := w.tr.ExplainAll()[0].IdleCloses
-		s := w.only()
-		require.EqualValues(t, s.IdleAtServerClose.Count(), len(closes))
-		found := map[string]int{}
-		for i, c := range closes {
-			require.InDelta(t, timeout.Seconds(), c.IdleAge.Seconds(), 0.05)
-			require.True(t, i == 0 || closes[i-1].At.Before(c.At))
-			found[c.Found]++
-		}
-		require.EqualValues(t, s.Closed[ClosedServerFIN], found["server_fin"])
-		require.EqualValues(t, s.CanariesClosed, found["canary"])
-		require.NotZero(t, found["canary"])
-	})
-}
-
-func TestAnExplanationHasTheAgesAtWhichRequestsMetAClose(t *testing.T) {
-	cfg := worldConfig{server: faultserver.Config{Faults: []faultserver.Fault{{Kind: faultserver.CloseOnReuse}}}}
-	inWorld(t, cfg, func(t *testing.T, w *world) {
-		w.mustDo("GET", "/", "")
-		time.Sleep(3 * time.Second)
-		w.mustDo("GET", "/", "")
-		closes := w.tr.ExplainAll()[0].IdleCloses
-		require.Equal(t, []IdleClose{{closes[0].At, 3 * time.Second, "stale_on_use"}}, closes)
-	})
-}
-
-func TestTheCloseHistoryKeepsTheLastAges(t *testing.T) {
-	var none *closeHistory
-	require.Empty(t, none.idleCloses())
-	h := new(closeHistory)
-	for i := range 100 {
-		h.addIdle(IdleClose{IdleAge: time.Duration(i)})
-	}
-	closes := h.idleCloses()
-	require.Len(t, closes, keptIdleCloses)
-	require.EqualValues(t, 99, closes[keptIdleCloses-1].IdleAge)
-	require.EqualValues(t, 100-keptIdleCloses, closes[0].IdleAge)
 }

@@ -61,7 +61,7 @@ var retryCases = []retryCase{
 	{name: "a client's mistake", method: "GET", answers: []int{404}},
 	{name: "too many requests", method: "GET", answers: []int{429}},
 	{name: "an internal error", method: "GET", answers: []int{500, 500}},
-	{name: "not implemented", method: "GET", answers: []int{501}},
+	{name: "a method that the server does not know", method: "GET", answers: []int{501}},
 	{name: "a bad gateway", method: "PUT", answers: []int{502}},
 	{name: "unavailable for ever", method: "GET", answers: []int{503, 503, 503, 503, 503, 503}},
 	{name: "unavailable for some time", method: "DELETE", answers: []int{503, 503}},
