@@ -79,74 +79,88 @@ func (p *pool) lookAt(l *lease, now time.Time) bool {
 	return false
 }
 
-// acquire gets a connection for req: one that is idle or can be shared, one
-// that a dial under way will bring or that becomes free before, or a new one.
-// One that began before notBefore does not count.
-func (p *pool) acquire(req *http.Request, now, notBefore time.Time) (lease, error) {
+// acquire gets a connection for req, and describes it in l: one that is idle or
+// can be shared, one that a dial under way will bring or that becomes free
+// before, or a new one. One that began before notBefore does not count.
+//
+// What most requests do not need is in functions of its own, here and wherever a
+// request passes: goroutines begin with small stacks, and one that sends a single
+// request pays for what its stack must grow (a third of a request's processor
+// time, when this was one function, and call.attempts another).
+func (p *pool) acquire(l *lease, req *http.Request, now, notBefore time.Time) error {
 	var w *waiter
-	valid := false
 	for {
 		var doomed doomedList
 		pol := p.u.policy()
 		p.mu.Lock()
 		if p.closed {
 			p.mu.Unlock()
-			return lease{}, ErrClosed
+			return ErrClosed
 		}
-		p.lastUse, p.closeFreed = now, false
-		if p.taught != p.u.group().taught.Load() {
-			p.relimitLocked(now) // another member of the group has learned
-		}
-		if pol.Probe.Every > 0 {
-			p.wantProbeLocked(now, pol)
-		}
-		if c := p.takeLocked(now, notBefore, pol, &doomed); c != nil {
-			l := leaseLocked(c, now)
-			if p.nIdle < pol.MinIdleConns {
-				p.replenishLocked(now, pol)
-			} else if c.endsSoonLocked(now) {
-				p.succeedLocked(now, pol)
-			}
-			p.mu.Unlock()
-			doomed.shut()
-			if c.reserve() && (!l.doubtful(pol) || p.lookAt(&l, now)) {
-				return l, nil
-			}
-			continue
-		}
-		if w == nil && !valid {
-			// Before a connection is dialed for it in vain.
-			p.mu.Unlock()
-			doomed.shut()
-			if err := p.u.t.validator.check(req); err != nil {
-				return lease{}, err
-			}
-			valid = true
-			continue
-		}
-		if w == nil {
-			w = &waiter{ctx: req.Context(), since: now, notBefore: notBefore, ready: make(chan delivery, 1)}
-			p.waiters.push(w)
-			p.counts.waits++
-		} else {
-			p.waiters.pushFront(w)
-		}
-		p.dialForLocked(w)
-		if !w.dialing && !notBefore.IsZero() {
-			p.makeRoomLocked(notBefore, &doomed)
-		}
-		if !w.dialing {
-			p.makeWayLocked(&doomed)
+		c := p.checkOutLocked(l, pol, now, notBefore, &doomed)
+		if c == nil && w != nil {
+			p.queueLocked(w, &doomed)
 		}
 		p.mu.Unlock()
 		doomed.shut()
 
-		l, err := p.await(w, req)
-		if err != nil || l.c != nil {
-			return l, err
+		switch {
+		case c != nil:
+			if c.reserve() && (!l.doubtful(pol) || p.lookAt(l, now)) {
+				return nil
+			}
+		case w == nil:
+			// Before a connection is dialed for it in vain.
+			if err := p.u.t.validator.check(req); err != nil {
+				return err
+			}
+			w = newWaiter(req.Context(), now, notBefore)
+		default:
+			if got, err := p.await(l, w, req); got || err != nil {
+				return err
+			}
+			now = time.Now() // what it got had just died
 		}
-		// What it got had just died.
-		now = time.Now()
+	}
+}
+
+// checkOutLocked takes a connection and describes it in l, if there is one.
+func (p *pool) checkOutLocked(l *lease, pol *Policy, now, notBefore time.Time, doomed *doomedList) *conn {
+	p.lastUse, p.closeFreed = now, false
+	if p.taught != p.u.group().taught.Load() {
+		p.relimitLocked(now) // another member of the group has learned
+	}
+	if pol.Probe.Every > 0 {
+		p.wantProbeLocked(now, pol)
+	}
+	c := p.takeLocked(now, notBefore, pol, doomed)
+	if c == nil {
+		return nil
+	}
+	leaseLocked(l, c, now)
+	if p.nIdle < pol.MinIdleConns {
+		p.replenishLocked(now, pol)
+	} else if c.endsSoonLocked(now) {
+		p.succeedLocked(now, pol)
+	}
+	return c
+}
+
+// queueLocked lets w wait for a connection, and sees to it that there will be one.
+func (p *pool) queueLocked(w *waiter, doomed *doomedList) {
+	if w.counted {
+		p.waiters.pushFront(w) // what it was given had died
+	} else {
+		p.waiters.push(w)
+		p.counts.waits++
+		w.counted = true
+	}
+	p.dialForLocked(w)
+	if !w.dialing && !w.notBefore.IsZero() {
+		p.makeRoomLocked(w.notBefore, doomed)
+	}
+	if !w.dialing {
+		p.makeWayLocked(doomed)
 	}
 }
 
@@ -165,8 +179,8 @@ func (p *pool) makeRoomLocked(notBefore time.Time, doomed *doomedList) {
 }
 
 // leaseLocked describes a connection just taken.
-func leaseLocked(c *conn, now time.Time) lease {
-	l := lease{c: c, at: now, reused: c.uses > 1, wasIdle: c.wasIdle}
+func leaseLocked(l *lease, c *conn, now time.Time) {
+	*l = lease{c: c, at: now, reused: c.uses > 1, wasIdle: c.wasIdle}
 	c.pool.attendLocked(c, now)
 	if c.wasIdle {
 		c.idledFor = c.trustedAge(now)
@@ -182,15 +196,14 @@ func leaseLocked(c *conn, now time.Time) lease {
 			l.until = now.Add(left)
 		}
 	}
-	return l
 }
 
-// await waits for w's delivery. It returns neither connection nor error if
-// the connection was found dead.
-func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
+// await waits for w's delivery, and describes it in l. It reports false and no
+// error if the connection was found dead.
+func (p *pool) await(l *lease, w *waiter, req *http.Request) (bool, error) {
 	select {
 	case d := <-w.ready:
-		return p.accept(w, d, req)
+		return p.accept(l, w, d, req)
 	case <-req.Context().Done():
 	case <-cancelOf(req):
 	}
@@ -216,37 +229,37 @@ func (p *pool) await(w *waiter, req *http.Request) (lease, error) {
 			p.release(d.c)
 		}
 	}
-	return lease{}, err
+	return false, err
 }
 
-func (p *pool) accept(w *waiter, d delivery, req *http.Request) (lease, error) {
+func (p *pool) accept(l *lease, w *waiter, d delivery, req *http.Request) (bool, error) {
 	if d.err != nil {
 		if err := canceled(req); err != nil {
-			return lease{}, err // the reason, where both came at once
+			return false, err // the reason, where both came at once
 		}
-		return lease{}, d.err
+		return false, d.err
 	}
 	if !d.c.h2 && !d.c.reserve() {
-		return lease{}, nil
+		return false, nil
 	}
 	now := time.Now()
 	p.mu.Lock()
-	l := leaseLocked(d.c, now)
+	leaseLocked(l, d.c, now)
 	doubtful := l.doubtful(p.u.policy())
 	if !doubtful {
 		p.counts.waitTime.observe(now.Sub(w.since))
 	}
 	p.mu.Unlock()
 	if !doubtful {
-		return l, nil
+		return true, nil
 	}
-	if !p.lookAt(&l, now) {
-		return lease{}, nil
+	if !p.lookAt(l, now) {
+		return false, nil
 	}
 	p.mu.Lock()
 	p.counts.waitTime.observe(now.Sub(w.since))
 	p.mu.Unlock()
-	return l, nil
+	return true, nil
 }
 
 // release returns a connection that was delivered and not used.

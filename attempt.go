@@ -74,7 +74,9 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, m marking) outcome {
 		defer held.release()
 	}
 	if c.tcp != nil {
-		c.tcp.bitByBit.Store(b.bitByBit())
+		if v := b.bitByBit(); v != c.tcp.bitByBit.Load() {
+			c.tcp.bitByBit.Store(v)
+		}
 	}
 	sent := c.prepare(req, b, m)
 	resp, err := c.cc.RoundTrip(sent)
@@ -109,7 +111,7 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, m marking) outcome {
 		attempt.over()
 		return out
 	}
-	c.settle()
+	c.settle(c.headerAt)
 	return out
 }
 
@@ -141,7 +143,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, held hold
 			attempt.once = true // net/http may have left a child behind
 		}
 		if c.returned() {
-			c.settle() // also ends the attempt
+			c.settle(c.headerAt) // also ends the attempt
 			return out
 		}
 	case req.Context().Err() != nil, requestCanceled(req):
@@ -238,16 +240,28 @@ type traced struct {
 }
 
 func (t traced) start(l *lease, number int) {
-	traceGotConn(t.ht, l)
+	if t.ht != nil {
+		traceGotConn(t.ht, l)
+	}
 	if t.trace != nil && t.trace.AttemptStart != nil {
-		t.trace.AttemptStart(l.describe(number))
+		t.trace.started(l, number)
 	}
 }
 
-func (t traced) done(l *lease, number int, out outcome, resent bool) {
+func (t traced) done(l *lease, number int, out *outcome, resent bool) {
 	if t.trace != nil && t.trace.AttemptDone != nil {
-		t.trace.AttemptDone(l.record(number, out, resent))
+		t.trace.ended(l, number, out, resent)
 	}
+}
+
+// Functions of their own for the stack's sake; see pool.acquire.
+
+//go:noinline
+func (t *Trace) started(l *lease, number int) { t.AttemptStart(l.describe(number)) }
+
+//go:noinline
+func (t *Trace) ended(l *lease, number int, out *outcome, resent bool) {
+	t.AttemptDone(l.record(number, *out, resent))
 }
 
 // record returns the attempt as it ended.

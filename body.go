@@ -33,12 +33,12 @@ type payload struct {
 	store *byteStore // where room for it is taken from
 }
 
-func newPayload(req *http.Request) payload {
-	b := payload{first: req}
+// begin makes b the body of req.
+func (b *payload) begin(req *http.Request) {
+	b.first = req
 	if req.Body != nil && req.Body != http.NoBody {
 		b.wrap(req.Body)
 	}
-	return b
 }
 
 func (b *payload) wrap(body io.ReadCloser) {

@@ -25,33 +25,16 @@ const (
 )
 
 // A conn is one pooled connection.
+//
+// What every request touches stands together at the end: with many connections
+// in use, that is read from afar.
 type conn struct {
 	// Assigned before the connection is shared, never reassigned.
 	id        uint64
-	pool      *pool
-	cc        *http.ClientConn
-	tcp       *tracked // nil if the program's own DialTLSContext made it
 	raw       net.Conn // what the program's dialer, or net's, returned; nil if unknown
 	local     net.Addr
 	remote    net.Addr
-	peer      string // remote as text
-	h2        bool
-	rtt       time.Duration // 0 if unknown
 	lostAfter time.Duration // HTTP/2: see pinging; 0 if no PING is sent
-	born      time.Time     // when its dial began
-
-	// round counts uses in its upper bits; the lower two are the phase.
-	// Written under pool.mu, except for the step from busy to returned, which
-	// its caller makes; read by the hook without the lock.
-	round atomic.Uint32
-
-	// These belong to the caller while it is busy; phaseReturned hands them on.
-	ctx      context.Context // of the request
-	attempt  *attemptContext // nil if the request went out with its own
-	sentAt   time.Time       // when its attempt began
-	headerAt time.Time       // when the response header came
-	ending   CloseReason     // it must not be reused, and why
-	hint     hint            // the last Keep-Alive header
 
 	slotFree atomic.Bool // it no longer counts as open
 	watched  atomic.Bool // it is the pool's canary
@@ -59,33 +42,57 @@ type conn struct {
 	upgrade atomic.Pointer[upgrade] // assigned when a 101 handed it over
 
 	// Guarded by pool.mu.
-	prev, next   *conn // in the idle list
-	older, newer *conn // in the list of all connections
-	idle         bool  // it is in the idle list
-	wasIdle      bool  // it was when it was last taken
-	added, gone  bool  // it joined the pool; it left it
-	served       bool  // the server answered on it
-	handedOver   bool  // a 101 response gave its socket to the program
-	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
-	idleSince    time.Time
-	idledFor     time.Duration // before its last request, if that can be learned from
-	watchedUntil time.Time     // as a canary
-	took         time.Duration // the last request, to the end of its response
-	readLate     bool          // the last response was read slowly
-	limit        idleLimit     // how old it may get while idle
-	maxAge       time.Duration // since born; 0 if there is none
-	due          time.Time     // when the sweep retires it; zero: never
-	silence      silence       // of its peer, while it is in use (HTTP/1)
-	uses         int           // requests
-	picks        uint64        // times it was chosen, to see that it was meanwhile
-	streams      int           // HTTP/2: chosen and not ended
-	epoch        int           // HTTP/2: how often streams was set anew
-	entering     int           // HTTP/2: chosen, and RoundTrip has not returned
-	failedAt     time.Time     // when a request on it first failed, if it was not closed at once
-	held         bool          // HTTP/2: it was just dialed; callers that wait come first
-	answered     bool          // HTTP/2: a stream ended, and so the server's SETTINGS are known
-	full         bool          // HTTP/2: a reservation was refused
-	doomed       *conn         // in a chain of connections to close once pool.mu is free
+	older, newer *conn     // in the list of all connections
+	added, gone  bool      // it joined the pool; it left it
+	handedOver   bool      // a 101 response gave its socket to the program
+	endOnShut    bool      // its last attempt's context is to be canceled once it is closed
+	held         bool      // HTTP/2: it was just dialed; callers that wait come first
+	answered     bool      // HTTP/2: a stream ended, and so the server's SETTINGS are known
+	full         bool      // HTTP/2: a reservation was refused
+	streams      int       // HTTP/2: chosen and not ended
+	epoch        int       // HTTP/2: how often streams was set anew
+	entering     int       // HTTP/2: chosen, and RoundTrip has not returned
+	watchedUntil time.Time // as a canary
+	failedAt     time.Time // when a request on it first failed, if it was not closed at once
+	doomed       *conn     // in a chain of connections to close once pool.mu is free
+
+	// Assigned before the connection is shared, never reassigned.
+	pool *pool
+	cc   *http.ClientConn
+	tcp  *tracked      // nil if the program's own DialTLSContext made it
+	peer string        // remote as text
+	rtt  time.Duration // 0 if unknown
+	born time.Time     // when its dial began
+	h2   bool
+
+	// round counts uses in its upper bits; the lower two are the phase.
+	// Written under pool.mu, except for the step from busy to returned, which
+	// its caller makes; read by the hook without the lock.
+	round atomic.Uint32
+
+	// These belong to the caller while it is busy; phaseReturned hands them on.
+	ending   CloseReason     // it must not be reused, and why
+	ctx      context.Context // of the request
+	attempt  *attemptContext // nil if the request went out with its own
+	sentAt   time.Time       // when its attempt began
+	headerAt time.Time       // when the response header came
+	hint     hint            // the last Keep-Alive header
+
+	// Guarded by pool.mu.
+	prev, next *conn // in the idle list
+	idle       bool  // it is in the idle list
+	wasIdle    bool  // it was when it was last taken
+	served     bool  // the server answered on it
+	readLate   bool  // the last response was read slowly
+	idleSince  time.Time
+	idledFor   time.Duration // before its last request, if that can be learned from
+	took       time.Duration // the last request, to the end of its response
+	limit      idleLimit     // how old it may get while idle
+	maxAge     time.Duration // since born; 0 if there is none
+	due        time.Time     // when the sweep retires it; zero: never
+	uses       int           // requests
+	picks      uint64        // times it was chosen, to see that it was meanwhile
+	silence    silence       // of its peer, while it is in use (HTTP/1)
 }
 
 // enter moves the connection to another phase and returns the one it left; busy
@@ -120,7 +127,7 @@ func (c *conn) idleAge(now time.Time) time.Duration {
 
 func elapsed(since, now time.Time) time.Duration {
 	mono := now.Sub(since)
-	wall := now.Round(0).Sub(since.Round(0))
+	wall := time.Duration(now.UnixNano() - since.UnixNano()) // Sub of times without a monotonic reading takes four times as long
 	return max(mono, wall, 0)
 }
 
@@ -169,7 +176,7 @@ func (c *conn) stateChanged(*http.ClientConn) {
 		c.reviewShared()
 		return
 	}
-	c.settle()
+	c.settle(time.Time{})
 }
 
 // settle gives an HTTP/1 connection back to the pool, or takes it out, if
@@ -179,7 +186,9 @@ func (c *conn) stateChanged(*http.ClientConn) {
 // Trap: net/http makes a connection available before RoundTrip returns when
 // the response has no body, and afterwards otherwise. Only when both have
 // happened is it free, and only then are the response's headers taken note of.
-func (c *conn) settle() {
+//
+// now is the time, or zero: then the clock is read if it is needed.
+func (c *conn) settle(now time.Time) {
 	round := c.round.Load()
 	switch phase(round & 3) {
 	case phaseGone:
@@ -202,11 +211,20 @@ func (c *conn) settle() {
 	}
 	// Available was seen in the round that was seen to have returned: it is
 	// this response that ended, if the round is still the same.
-	attempt, ok := c.pool.giveBack(c, round)
+	attempt, ok := c.pool.giveBack(c, round, now)
 	attempt.done(c.pool.u)
-	if ok && c.cc.Err() != nil {
-		c.settle() // it died meanwhile, and the hook came too early to see it idle
+	if ok && c.dead() {
+		c.settle(time.Time{}) // it died meanwhile, and the hook came too early to see it idle
 	}
+}
+
+// dead reports whether net/http has closed the connection: before the hook tells,
+// that is, and without the lock that Err takes.
+func (c *conn) dead() bool {
+	if c.tcp != nil {
+		return c.tcp.gone.Load()
+	}
+	return c.cc.Err() != nil
 }
 
 // deathReason says why net/http closed the connection without having been

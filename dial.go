@@ -189,7 +189,7 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 		p.dialWantedLocked() // for those it has no streams for
 		p.mu.Unlock()
 	} else if c.cc.Err() != nil {
-		c.settle()
+		c.settle(time.Time{})
 	}
 	p.u.t.capIdle()
 }

@@ -145,6 +145,7 @@ func TestTheTimeThatARequestWaitsForARoomIsCounted(t *testing.T) {
 		}
 		for i := range 3 {
 			<-w.gate.arrived
+			synctest.Wait() // the others may not have come to their queue yet
 			s := w.only()
 			require.Equal(t, 1, s.InUse)
 			require.Equal(t, 2-i, s.Waiting)
@@ -172,7 +173,7 @@ func TestARequestWhoseConnectionIsFoundClosedIsNotCountedAndTakenBack(t *testing
 		p.mu.Lock()
 		now := time.Now()
 		c := p.takeLocked(now, time.Time{}, u.policy(), &doomed)
-		leaseLocked(c, now)
+		leaseLocked(new(lease), c, now)
 		p.mu.Unlock()
 		taken := w.only()
 		p.putBack(c)

@@ -13,10 +13,9 @@ import (
 type pool struct {
 	u *upstream // assigned once
 
-	// idleCount mirrors nIdle, and idleFrom oldest.idleSince (Unix
-	// nanoseconds, 0 if none is idle), for the transport-wide cap.
-	idleCount atomic.Int64
-	idleFrom  atomic.Int64
+	// idleFrom mirrors oldest.idleSince (Unix nanoseconds, 0 if none is idle),
+	// for the transport-wide cap.
+	idleFrom atomic.Int64
 
 	// mu guards everything below and the fields of conns and waiters that
 	// say so. Nothing of net/http is called while it is held but the Err of
@@ -207,7 +206,6 @@ func (p *pool) idleLocked(c *conn, now time.Time) {
 	}
 	p.newest = c
 	p.nIdle++
-	p.idleCount.Store(int64(p.nIdle))
 	p.u.t.idleConns.Add(1)
 
 	p.dueLocked(c, now)
@@ -244,7 +242,6 @@ func (p *pool) unidleLocked(c *conn) {
 	}
 	c.prev, c.next, c.idle = nil, nil, false
 	p.nIdle--
-	p.idleCount.Store(int64(p.nIdle))
 	p.u.t.idleConns.Add(-1)
 }
 
@@ -317,8 +314,10 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 // giveBack returns a connection whose response has ended, if it is still in
 // the given round, and reports whether it was. The attempt that it returns, if
 // there is one, is over.
-func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
-	now := time.Now()
+func (p *pool) giveBack(c *conn, round uint32, now time.Time) (*attemptContext, bool) {
+	if now.IsZero() {
+		now = time.Now()
+	}
 	var doomed doomedList
 	var attempt *attemptContext
 	p.mu.Lock()
@@ -338,7 +337,7 @@ func (p *pool) giveBack(c *conn, round uint32) (*attemptContext, bool) {
 		c.idleSince, c.took = now, elapsed(c.sentAt, now)
 		// The server's clock may have started when it had written the
 		// response, which can be long before it was read here.
-		if c.readLate = p.slowlyRead(c, c.headerAt, now); c.readLate {
+		if c.readLate = now != c.headerAt && p.slowlyRead(c, c.headerAt, now); c.readLate {
 			c.idleSince = c.headerAt
 		}
 		p.keepLocked(c, now, &doomed)
@@ -375,7 +374,7 @@ func (p *pool) putBack(c *conn) {
 	doomed.shut()
 	if c.cc.Err() != nil {
 		// It died while it was the caller's, so that the hook left it alone.
-		c.settle()
+		c.settle(time.Time{})
 	}
 }
 

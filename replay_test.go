@@ -115,7 +115,8 @@ func TestABodyThatIsBeingReadIsNotRepeated(t *testing.T) {
 func TestARecordingGoesOnWhereItEnded(t *testing.T) {
 	store := &byteStore{limit: 100}
 	body := &watchedBody{Reader: strings.NewReader("first second")}
-	b := newPayload(request(t, "PUT", "http://a/", body))
+	var b payload
+	b.begin(request(t, "PUT", "http://a/", body))
 	b.record(store, 100)
 	first, _ := b.forAttempt()
 	_, err := io.ReadFull(first, make([]byte, 5))

@@ -52,6 +52,7 @@ type call struct {
 	notBefore time.Time // when a connection must have begun to be good enough
 	past      []Attempt // those that failed, since the policy's last retry
 	unknown   int       // of these, those whose evidence was unknown
+	refusals  int       // of streams, since the policy's last retry
 	resends   int       // in all
 	last      failure   // how the last attempt failed, if it did
 	evidence  Evidence  // of the last attempt
@@ -100,7 +101,9 @@ func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
 		return nil, ErrClosed
 	}
 	now := time.Now()
-	c := call{u: u, given: req, req: req, opt: optionsOf(req.Context()), body: newPayload(req)}
+	var c call // a literal would be made beside it first
+	c.u, c.given, c.req, c.opt = u, req, req, optionsOf(req.Context())
+	c.body.begin(req)
 	c.mark.elicit = r.policy.ElicitHint == On
 	if c.opt.fresh {
 		c.notBefore = now
@@ -117,12 +120,11 @@ func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
 // have been closed and that is safe. The body is left as it is.
 func (c *call) attempts(now time.Time) (*http.Response, error) {
 	hooks := traced{httptrace.ContextClientTrace(c.req.Context()), c.opt.trace}
-	refusals := 0
-	c.failed, c.obstructed = nil, ""
+	c.failed, c.obstructed, c.refusals = nil, "", 0
 	for {
+		var l lease
 		c.last, c.on, c.evidence, c.answered = failedToConnect, nil, NoEvidence, false
-		l, err := c.connect(hooks.ht, now)
-		if err != nil {
+		if err := c.connect(&l, hooks.ht, now); err != nil {
 			if c.u.t.validator.check(c.req) != nil {
 				c.last = failedForGood
 			}
@@ -138,54 +140,65 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		c.last, c.evidence, c.over = out.failure(&l), out.evidence, out.over && out.evidence != NoEvidence
 		c.answered = out.resp != nil
 		if out.evidence == NoEvidence {
-			hooks.done(&l, c.number, out, false)
+			hooks.done(&l, c.number, &out, false)
 			if out.err == nil {
 				c.noteAnswered()
 			}
 			return out.resp, out.err
 		}
-
-		// The connection failed under the request.
-		now = time.Now()
-		why := c.obstacle(&l, out)
-		// What a server refuses in a burst is not its outage, and net/http would go
-		// on, too.
-		if why == "" && c.resends > 0 && !out.alive && !c.u.group().budget.withdraw(now) {
-			why = notInBudget
-			c.u.pool.count(func(n *counts) { n.budgetEmpty++ })
+		resend, err := c.judge(&l, &out, hooks)
+		if resend.IsZero() {
+			return out.resp, err
 		}
-		hooks.done(&l, c.number, out, why == "")
-		c.learn(&l, c.number, out, now, why == "")
-		if !out.alive {
-			c.notBefore = l.c.endedAt(now)
-		}
-		if why != "" {
-			return out.resp, c.giveUp(&l, out, why)
-		}
-		if out.resp != nil {
-			out.resp.Body.Close()
-		}
-		c.past = append(c.past, l.record(c.number, out, true))
-		c.resends++
-		if out.evidence == Unknown {
-			c.unknown++
-		}
-		if err := c.body.rewind(out.over); err != nil {
-			c.last, c.failed, c.obstructed = failedForGood, c.past, notRewound
-			return nil, judged(c.past, c.past, err, out.evidence, notRewound)
-		}
-		if !out.alive {
-			continue
-		}
-		// The server is well and only had too much to do. The same connection
-		// will do, after a moment from the second refusal on.
-		if refusals++; refusals > 1 {
-			if err := c.u.t.sleep(c.req, rand.N(refusedWait<<refusals)); err != nil {
-				return nil, err
-			}
-			now = time.Now()
-		}
+		now = resend
 	}
+}
+
+// judge decides what to do after the attempt on l, whose connection failed under
+// it. It returns the time at which the request is to be sent again, or zero and
+// with out.resp what the caller gets.
+func (c *call) judge(l *lease, out *outcome, hooks traced) (time.Time, error) {
+	now := time.Now()
+	why := c.obstacle(l, *out)
+	// What a server refuses in a burst is not its outage, and net/http would go
+	// on, too.
+	if why == "" && c.resends > 0 && !out.alive && !c.u.group().budget.withdraw(now) {
+		why = notInBudget
+		c.u.pool.count(func(n *counts) { n.budgetEmpty++ })
+	}
+	hooks.done(l, c.number, out, why == "")
+	c.learn(l, c.number, *out, now, why == "")
+	if !out.alive {
+		c.notBefore = l.c.endedAt(now)
+	}
+	if why != "" {
+		return time.Time{}, c.giveUp(l, *out, why)
+	}
+	if out.resp != nil {
+		out.resp.Body.Close()
+		out.resp = nil
+	}
+	c.past = append(c.past, l.record(c.number, *out, true))
+	c.resends++
+	if out.evidence == Unknown {
+		c.unknown++
+	}
+	if err := c.body.rewind(out.over); err != nil {
+		c.last, c.failed, c.obstructed = failedForGood, c.past, notRewound
+		return time.Time{}, judged(c.past, c.past, err, out.evidence, notRewound)
+	}
+	if !out.alive {
+		return now, nil
+	}
+	// The server is well and only had too much to do. The same connection
+	// will do, after a moment from the second refusal on.
+	if c.refusals++; c.refusals > 1 {
+		if err := c.u.t.sleep(c.req, rand.N(refusedWait<<c.refusals)); err != nil {
+			return time.Time{}, err
+		}
+		now = time.Now()
+	}
+	return now, nil
 }
 
 // failure says how an attempt on l failed.
@@ -220,26 +233,30 @@ func (c *conn) endedAt(now time.Time) time.Time {
 
 // connect gets a connection. A first attempt's error is as net/http gives it;
 // a resend's dial is tried again within the resend's own limits.
-func (c *call) connect(ht *httptrace.ClientTrace, now time.Time) (lease, error) {
+func (c *call) connect(l *lease, ht *httptrace.ClientTrace, now time.Time) error {
+	if len(c.past) > 0 {
+		return c.reconnect(l, ht, now)
+	}
+	traceGetConn(ht, c.u.dialTo)
+	return c.u.pool.acquire(l, c.req, now, c.notBefore)
+}
+
+func (c *call) reconnect(l *lease, ht *httptrace.ClientTrace, now time.Time) error {
 	for dials := 0; ; dials++ {
-		if len(c.past) > 0 {
-			if err := canceled(c.req); err != nil {
-				return lease{}, err
-			}
+		if err := canceled(c.req); err != nil {
+			return err
 		}
 		traceGetConn(ht, c.u.dialTo)
-		l, err := c.u.pool.acquire(c.req, now, c.notBefore)
+		err := c.u.pool.acquire(l, c.req, now, c.notBefore)
 		switch {
-		case err == nil, len(c.past) == 0:
-			return l, err
-		case err == ErrClosed, canceled(c.req) != nil:
-			return l, err
+		case err == nil, err == ErrClosed, canceled(c.req) != nil:
+			return err
 		case dials+1 >= maxProvenResends:
 			last := c.past[len(c.past)-1]
-			return l, judged(c.past, c.past, err, last.Evidence, notDialed)
+			return judged(c.past, c.past, err, last.Evidence, notDialed)
 		}
 		if err := c.u.t.sleep(c.req, rand.N(redialWait<<dials)); err != nil {
-			return lease{}, err
+			return err
 		}
 		now = time.Now()
 	}

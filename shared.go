@@ -28,18 +28,15 @@ func (c *conn) reserve() bool {
 	p := c.pool
 	if !c.h2 {
 		// Trap: without a reservation, a response without a body fires no
-		// hook.
-		if c.cc.Reserve() == nil {
+		// hook. None is needed: its caller settles it. Nobody else sends on
+		// the connection, and it was seen to be available.
+		if !c.dead() {
 			return true
 		}
 		if c.wasIdle {
 			p.noteClosed(c, time.Now())
 		}
-		why := ClosedFailed // cannot happen: nobody else has it
-		if c.cc.Err() != nil {
-			why = c.deathReason(true)
-		}
-		p.bury(c, c.round.Load(), why)
+		p.bury(c, c.round.Load(), c.deathReason(true))
 		p.mu.Lock()
 		p.unuseLocked(c)
 		p.mu.Unlock()

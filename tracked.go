@@ -423,7 +423,9 @@ func (t *tracked) arm(now, lateAt time.Time, doubt bool) bool {
 
 // rest ends what arm began.
 func (t *tracked) rest() {
-	t.reused.Store(true)
+	if !t.reused.Load() {
+		t.reused.Store(true) // a load is cheaper
+	}
 	t.quiet() // what is held was for a request that was not sent after all
 }
 

@@ -14,8 +14,13 @@ type waiter struct {
 
 	// Guarded by pool.mu.
 	queued     bool
+	counted    bool // it was queued before
 	dialing    bool // a dial that was made for it is under way
 	prev, next *waiter
+}
+
+func newWaiter(ctx context.Context, now, notBefore time.Time) *waiter {
+	return &waiter{ctx: ctx, since: now, notBefore: notBefore, ready: make(chan delivery, 1)}
 }
 
 // A delivery is what a waiter gets: a connection that is the waiter's own, in
