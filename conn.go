@@ -25,45 +25,20 @@ const (
 )
 
 // A conn is one pooled connection.
-//
-// What every request touches stands together at the end: with many connections
-// in use, that is read from afar.
 type conn struct {
 	// Assigned before the connection is shared, never reassigned.
 	id        uint64
+	pool      *pool
+	cc        *http.ClientConn
+	tcp       *tracked // nil if the program's own DialTLSContext made it
 	raw       net.Conn // what the program's dialer, or net's, returned; nil if unknown
 	local     net.Addr
 	remote    net.Addr
+	peer      string // remote as text
+	h2        bool
+	rtt       time.Duration // 0 if unknown
 	lostAfter time.Duration // HTTP/2: see pinging; 0 if no PING is sent
-
-	slotFree atomic.Bool // it no longer counts as open
-	watched  atomic.Bool // it is the pool's canary
-
-	upgrade atomic.Pointer[upgrade] // assigned when a 101 handed it over
-
-	// Guarded by pool.mu.
-	older, newer *conn     // in the list of all connections
-	added, gone  bool      // it joined the pool; it left it
-	handedOver   bool      // a 101 response gave its socket to the program
-	endOnShut    bool      // its last attempt's context is to be canceled once it is closed
-	held         bool      // HTTP/2: it was just dialed; callers that wait come first
-	answered     bool      // HTTP/2: a stream ended, and so the server's SETTINGS are known
-	full         bool      // HTTP/2: a reservation was refused
-	streams      int       // HTTP/2: chosen and not ended
-	epoch        int       // HTTP/2: how often streams was set anew
-	entering     int       // HTTP/2: chosen, and RoundTrip has not returned
-	watchedUntil time.Time // as a canary
-	failedAt     time.Time // when a request on it first failed, if it was not closed at once
-	doomed       *conn     // in a chain of connections to close once pool.mu is free
-
-	// Assigned before the connection is shared, never reassigned.
-	pool *pool
-	cc   *http.ClientConn
-	tcp  *tracked      // nil if the program's own DialTLSContext made it
-	peer string        // remote as text
-	rtt  time.Duration // 0 if unknown
-	born time.Time     // when its dial began
-	h2   bool
+	born      time.Time     // when its dial began
 
 	// round counts uses in its upper bits; the lower two are the phase.
 	// Written under pool.mu, except for the step from busy to returned, which
@@ -71,28 +46,46 @@ type conn struct {
 	round atomic.Uint32
 
 	// These belong to the caller while it is busy; phaseReturned hands them on.
-	ending   CloseReason     // it must not be reused, and why
 	ctx      context.Context // of the request
 	attempt  *attemptContext // nil if the request went out with its own
 	sentAt   time.Time       // when its attempt began
 	headerAt time.Time       // when the response header came
+	ending   CloseReason     // it must not be reused, and why
 	hint     hint            // the last Keep-Alive header
 
+	slotFree atomic.Bool // it no longer counts as open
+	watched  atomic.Bool // it is the pool's canary
+
+	upgrade atomic.Pointer[upgrade] // assigned when a 101 handed it over
+
 	// Guarded by pool.mu.
-	prev, next *conn // in the idle list
-	idle       bool  // it is in the idle list
-	wasIdle    bool  // it was when it was last taken
-	served     bool  // the server answered on it
-	readLate   bool  // the last response was read slowly
-	idleSince  time.Time
-	idledFor   time.Duration // before its last request, if that can be learned from
-	took       time.Duration // the last request, to the end of its response
-	limit      idleLimit     // how old it may get while idle
-	maxAge     time.Duration // since born; 0 if there is none
-	due        time.Time     // when the sweep retires it; zero: never
-	uses       int           // requests
-	picks      uint64        // times it was chosen, to see that it was meanwhile
-	silence    silence       // of its peer, while it is in use (HTTP/1)
+	prev, next   *conn // in the idle list
+	older, newer *conn // in the list of all connections
+	idle         bool  // it is in the idle list
+	wasIdle      bool  // it was when it was last taken
+	added, gone  bool  // it joined the pool; it left it
+	served       bool  // the server answered on it
+	handedOver   bool  // a 101 response gave its socket to the program
+	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
+	idleSince    time.Time
+	idledFor     time.Duration // before its last request, if that can be learned from
+	watchedUntil time.Time     // as a canary
+	took         time.Duration // the last request, to the end of its response
+	readLate     bool          // the last response was read slowly
+	limit        idleLimit     // how old it may get while idle
+	maxAge       time.Duration // since born; 0 if there is none
+	due          time.Time     // when the sweep retires it; zero: never
+	silence      silence       // of its peer, while it is in use (HTTP/1)
+	uses         int           // requests
+	picks        uint64        // times it was chosen, to see that it was meanwhile
+	streams      int           // HTTP/2: chosen and not ended
+	epoch        int           // HTTP/2: how often streams was set anew
+	entering     int           // HTTP/2: chosen, and RoundTrip has not returned
+	failedAt     time.Time     // when a request on it first failed, if it was not closed at once
+	held         bool          // HTTP/2: it was just dialed; callers that wait come first
+	answered     bool          // HTTP/2: a stream ended, and so the server's SETTINGS are known
+	full         bool          // HTTP/2: a reservation was refused
+	doomed       *conn         // in a chain of connections to close once pool.mu is free
 }
 
 // enter moves the connection to another phase and returns the one it left; busy
