@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -63,6 +64,9 @@ type clause struct {
 	// broken names a defect that was reported and not yet repaired. The
 	// clause is skipped unless IDLEWISE_BROKEN is set.
 	broken string
+
+	// virtual clauses run in a testing/synctest bubble, and must not use sockets.
+	virtual bool
 }
 
 // runContract runs every clause against both transports.
@@ -98,10 +102,17 @@ func (c clause) compare(t *testing.T, p proto) {
 func (c clause) transcript(t *testing.T, name string, p proto) []string {
 	e := &env{proto: p, ours: name == "idlewise", base: &http.Transport{}}
 	t.Run(name, func(t *testing.T) {
-		e.T = t
-		t.Cleanup(e.checkBodies)
-		t.Cleanup(e.closeTransport)
-		c.holds(e)
+		run := func(t *testing.T) {
+			e.T = t
+			t.Cleanup(e.checkBodies)
+			t.Cleanup(e.closeTransport)
+			c.holds(e)
+		}
+		if c.virtual {
+			synctest.Test(t, run)
+		} else {
+			run(t)
+		}
 	})
 	return e.lines
 }

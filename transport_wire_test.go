@@ -41,9 +41,12 @@ func (w *writeRecorder) take() []string {
 	return taken
 }
 
-// onTheWire sends each request and notes its bytes, write by write.
+// onTheWire sends each request and notes its bytes, write by write. The clause
+// is virtual: net/http does not use a connection again whose write is reported
+// 50 ms late, which a busy machine brings about.
 func (e *env) onTheWire(requests ...*http.Request) {
-	addr := e.listen(func(c net.Conn, _ int) {
+	serve := func(c net.Conn) {
+		defer c.Close()
 		br := bufio.NewReader(c)
 		for {
 			req, err := http.ReadRequest(br)
@@ -56,15 +59,12 @@ func (e *env) onTheWire(requests ...*http.Request) {
 			io.Copy(io.Discard, req.Body)
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
-	})
+	}
 	var conns []*writeRecorder
 	var mu sync.Mutex
-	e.base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		c, err := d.DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
+	e.base.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		c, server := net.Pipe()
+		go serve(server)
 		mu.Lock()
 		defer mu.Unlock()
 		conns = append(conns, &writeRecorder{Conn: c})
@@ -97,7 +97,7 @@ func TestTheContractOfBytesOnTheWire(t *testing.T) {
 		}
 		return req
 	}
-	runContract(t, []clause{
+	clauses := []clause{
 		{says: "header fields go out in the same order and form", holds: func(e *env) {
 			e.onTheWire(with(e, "GET", nil, func(r *http.Request) {
 				r.Header = http.Header{
@@ -213,7 +213,11 @@ func TestTheContractOfBytesOnTheWire(t *testing.T) {
 			require.NoError(e, err)
 			e.onTheWire(with(e, "PUT", f, func(r *http.Request) { r.ContentLength = 100_000 }))
 		}},
-	})
+	}
+	for i := range clauses {
+		clauses[i].virtual = true
+	}
+	runContract(t, clauses)
 }
 
 // A hookedConn has the ReadFrom that net/http looks for.
