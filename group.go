@@ -129,6 +129,19 @@ func (gs *groups) leaveLocked(u *upstream) {
 	}
 }
 
+// leaderless reports whether there is a group whose first member has left it, and
+// whose policy is still that one's.
+func (gs *groups) leaderless() bool {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	for _, g := range gs.named {
+		if g.first == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // regroupLocked is called when the upstream has come from one group to another.
 // What it knew is what a group without knowledge begins with, and what the group
 // knew goes with who leaves it.

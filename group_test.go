@@ -252,3 +252,23 @@ func TestMembersOfAGroupShareTheirBudgetAndTheirBreaker(t *testing.T) {
 		require.NoError(t, w.post(t.Context(), "c.other"))
 	})
 }
+
+// The policy of a group is its first member's.
+func TestAGroupsPolicyGoesToTheNextMemberWhenTheFirstLeaves(t *testing.T) {
+	member := func(a string, rate float64) Policies {
+		return Policies{Upstreams: map[string]Policy{
+			"a.example": {Group: a, DialRate: 1},
+			"b.example": {Group: "x", DialRate: rate},
+		}}
+	}
+	inWorld(t, named(Config{}), func(t *testing.T, w *world) {
+		w.mustPost("a.example")
+		w.mustPost("b.example")
+		for i := range 30 { // which of the two is looked at first is chance
+			require.NoError(t, w.tr.SetPolicies(ungrouped))
+			require.NoError(t, w.tr.SetPolicies(member("x", 1000)))
+			require.NoError(t, w.tr.SetPolicies(member("y", 2000)))
+			require.EqualValues(t, 2000, w.tr.groups.named["x"].policy.DialRate, i)
+		}
+	})
+}

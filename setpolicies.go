@@ -54,8 +54,14 @@ func (t *Transport) SetPolicies(p Policies) error {
 	defer t.policyMu.Unlock()
 	t.given = p.clone()
 	t.policies.Store(table)
-	for _, u := range t.registry.all() {
+	all := t.registry.all()
+	for _, u := range all {
 		u.rule(table)
+	}
+	if t.groups.leaderless() {
+		for _, u := range all { // one that was looked at before the first member left
+			u.rule(table)
+		}
 	}
 	return nil
 }
