@@ -24,6 +24,9 @@ type pool struct {
 	mu     sync.Mutex
 	closed bool // no connection is handed out or kept
 
+	// dropped: so was the upstream's record, and its counts are in registry.past.
+	dropped bool
+
 	// closeFreed: CloseIdleConnections was called, and no request has come
 	// since. As with net/http, what was in use then is not kept.
 	closeFreed bool

@@ -85,11 +85,20 @@ func (c *conn) upgradeEnded(u *upgrade) {
 	}
 	p := c.pool
 	p.mu.Lock()
-	p.counts.upgradesEnded[end.By]++
+	dropped := p.dropped
+	if !dropped {
+		p.counts.upgradesEnded[end.By]++
+	}
 	if n := p.u.t.news; n != nil {
 		n.tell(UpgradeEnded{p.u.info(now), end})
 	}
 	p.mu.Unlock()
+	if dropped {
+		r := &p.u.t.registry
+		r.mu.Lock()
+		r.past.upgradesEnded[end.By]++
+		r.mu.Unlock()
+	}
 	if u.trace != nil && u.trace.UpgradeDone != nil {
 		go u.trace.UpgradeDone(end) // the program's, and this may be under locks
 	}

@@ -197,7 +197,9 @@ func (u *upstream) retire(past *counts) bool {
 	if u.inFlight.Load() != 0 || p.open != 0 || p.nConns != 0 || p.probeSlots != 0 {
 		return false
 	}
-	p.closed = true // nothing can come to it any more, not even by its timer
+	// Nothing can come to it any more, not even by its timer, but for the ends of
+	// connections that the program was handed.
+	p.closed, p.dropped = true, true
 	past.add(&p.counts)
 	u.t.groups.leave(u)
 	u.sent.addTo(past)
