@@ -50,6 +50,8 @@ func (e *StatusError) Error() string {
 // uncounted marks what no breaker counts: its Settings are not asked.
 type uncounted struct{ error }
 
+var errHookPanicked = errors.New("idlewise: a hook of the program's panicked")
+
 // breaker is the place of an upstream's circuit breaker. Its zero value is none.
 type breaker struct{ state atomic.Pointer[breakerState] }
 
@@ -58,6 +60,7 @@ type breakerState struct {
 	cb      *gobreaker.TwoStepCircuitBreaker[struct{}]
 	timeout time.Duration
 	opened  atomic.Pointer[time.Time] // when it last opened
+	unwell  atomic.Bool               // it is not closed; gobreaker itself must not be asked under a pool's lock
 }
 
 // gobreaker's default for Settings.Timeout.
@@ -80,6 +83,7 @@ func (b *breaker) set(name string, from *Breaker, t *Transport) {
 	about := name
 	settings.OnStateChange = func(name string, was, is gobreaker.State) {
 		now := time.Now()
+		s.unwell.Store(is != gobreaker.StateClosed)
 		if is == gobreaker.StateOpen {
 			s.opened.Store(&now)
 		}
@@ -129,6 +133,13 @@ func (s *breakerState) allow(upstream string) (done func(error), err error) {
 	return nil, open
 }
 
+// isUnwell reports whether the upstream is not known to be well: the breaker is
+// open, or half-open. Any lock may be held.
+func (b *breaker) isUnwell() bool {
+	s := b.state.Load()
+	return s != nil && s.unwell.Load()
+}
+
 // isOpen reports whether no attempt would be let through. s may be nil.
 func (s *breakerState) isOpen() bool { return s != nil && s.cb.State() == gobreaker.StateOpen }
 
@@ -140,7 +151,7 @@ func (s *breakerState) verdict(c *call, resp *http.Response, err error) error {
 	case err == nil:
 		return nil
 	case c.last == failedByRace, c.last == failedForGood, c.last == failedRefused,
-		canceled(c.given) != nil, errors.Is(err, ErrClosed):
+		canceled(c.given) != nil, c.u.t.cut.Load():
 		return uncounted{err}
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,6 +208,31 @@ func TestAnOpenBreakerKeepsTheStormFromAServerAndLetsItRecover(t *testing.T) {
 		require.Less(t, dialsAtStorm, int64(50))
 		require.NotNil(t, recovered.Load())
 		require.Less(t, recovered.Load().Sub(began.Add(storm)), 5*time.Second+time.Second, "one half-open period")
+		require.Equal(t, "closed", w.breaker())
+	})
+}
+
+func TestAHookThatPanicsDoesNotKeepTheTrialOfAHalfOpenBreaker(t *testing.T) {
+	b := &Breaker{Settings: gobreaker.Settings{Timeout: time.Second, ReadyToTrip: tripAtOnce}}
+	inWorld(t, worldConfig{client: breaking(b)}, func(t *testing.T, w *world) {
+		w.refuse.Store(1)
+		_, err := w.do(t.Context(), "GET", "/", "")
+		require.ErrorIs(t, err, errRefused)
+		time.Sleep(time.Second + 1)
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(string) { panic("the hook") }})
+		require.PanicsWithValue(t, "the hook", func() { w.do(ctx, "GET", "/", "") })
+		require.Equal(t, "half-open", w.breaker(), "that says nothing of the server")
+		w.mustDo("GET", "/", "")
+		require.Equal(t, "closed", w.breaker())
+	})
+}
+
+func TestNoBreakerCountsWhatCloseInterrupted(t *testing.T) {
+	cfg := worldConfig{latency: time.Millisecond, gated: true, client: breaking(&Breaker{Settings: gobreaker.Settings{ReadyToTrip: tripAtOnce}})}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		time.AfterFunc(time.Second, func() { w.tr.Close() })
+		_, err := w.do(t.Context(), "GET", "/", "")
+		require.ErrorIs(t, err, ErrClosed)
 		require.Equal(t, "closed", w.breaker())
 	})
 }

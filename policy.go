@@ -213,7 +213,7 @@ type Policy struct {
 	// dialed afterwards. So each costs the server one new connection per idle
 	// timeout. One that was never used is replaced a second after its dial at
 	// the soonest, and a server that cannot be dialed is tried about once a
-	// second.
+	// second. Until a Breaker that has opened is closed again, none is dialed.
 	//
 	// Default: off. Then connections are dialed when requests need them; see
 	// MaxConnAge for the one exception.

@@ -116,6 +116,10 @@ func (p *pool) replenishLocked(now time.Time, pol *Policy) {
 		p.wakeAtLocked(p.readiness.from, now)
 		return
 	}
+	if p.u.group().breaker.isUnwell() {
+		p.wakeAtLocked(now.Add(leastReplaced), now)
+		return
+	}
 	if p.dialsFailLocked() || p.mayShareLocked() {
 		// One shows whether the server is back, or serves all.
 		lacking = min(lacking, 1-p.reliableDialsLocked())

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/idlewise/idlewise/faultserver"
@@ -222,5 +223,40 @@ func TestWarmConnectionsOfSeveralUpstreamsDoNotDriveEachOtherOut(t *testing.T) {
 		}
 		synctest.Wait()
 		require.LessOrEqual(t, w.dials.Load()-dials, int64(6))
+	})
+}
+
+// A server that is not well is left alone, but for what its callers want.
+func TestNoConnectionIsMadeReadyUntilTheBreakerIsClosed(t *testing.T) {
+	h := &scripted{f: func(n int, w http.ResponseWriter, _ *http.Request) {
+		switch n {
+		case 2:
+			w.WriteHeader(500)
+		case 3:
+			time.Sleep(10 * time.Second)
+		}
+	}}
+	p := Policy{
+		MinIdleConns: 3, ServerKeepAlive: 10 * time.Second,
+		Breaker: &Breaker{Settings: gobreaker.Settings{Timeout: 30 * time.Second, ReadyToTrip: tripAtOnce}, Statuses: []int{500}},
+	}
+	inWorld(t, worldConfig{latency: time.Millisecond, server: faultserver.Config{Handler: h}, client: keepingWarm(p)}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(time.Second)
+		require.GreaterOrEqual(t, w.only().Idle, 3)
+		w.mustDo("GET", "/", "")
+		require.Equal(t, "open", w.breaker())
+		dials := w.dials.Load()
+		time.Sleep(30*time.Second + 1)
+		require.Equal(t, dials, w.dials.Load())
+		require.Zero(t, w.only().Idle)
+		time.AfterFunc(9*time.Second, func() {
+			require.Equal(t, "half-open", w.breaker())
+			require.Equal(t, dials+1, w.dials.Load(), "the trial's")
+		})
+		w.mustDo("GET", "/", "")
+		require.Equal(t, "closed", w.breaker())
+		time.Sleep(2 * time.Second)
+		require.GreaterOrEqual(t, w.only().Idle, 3)
 	})
 }

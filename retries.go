@@ -87,7 +87,7 @@ func (c *call) tries(pol *Policy, sent *http.Request) (*http.Response, error) {
 		t := newTry(sent, r)
 		c.req = t.req
 		c.past, c.unknown = nil, 0
-		resp, err := c.attempts(time.Now())
+		resp, err := c.attemptsFor(done)
 		resp, err = t.ended(caller, resp, err)
 		if done != nil {
 			done(breaker.verdict(c, resp, err))
@@ -114,13 +114,31 @@ func (c *call) tries(pol *Policy, sent *http.Request) (*http.Response, error) {
 	}
 }
 
+// attemptsFor makes the attempts that a breaker has let through, which done tells
+// it the end of; nil if there is none. A hook of the program's that panics is not
+// to keep the place of a half-open breaker's trial.
+func (c *call) attemptsFor(done func(error)) (*http.Response, error) {
+	if done == nil {
+		return c.attempts(time.Now())
+	}
+	panics := true
+	defer func() {
+		if panics {
+			done(uncounted{errHookPanicked})
+		}
+	}()
+	resp, err := c.attempts(time.Now())
+	panics = false
+	return resp, err
+}
+
 // wantsRetry decides whether what a try brought is to be retried, and after how
 // long; then the body is ready for it. If not, it returns the error that the
 // caller gets; if there is one, resp was closed.
 //
 // Promise P1 is kept by mayRetry, whatever CheckRetry says.
 func (c *call) wantsRetry(r *Retry, b *breakerState, number int, resp *http.Response, err error) (bool, time.Duration, error) {
-	if r.Max <= 0 || canceled(c.given) != nil || errors.Is(err, ErrClosed) || err != nil && c.last == failedForGood {
+	if r.Max <= 0 || canceled(c.given) != nil || c.u.t.cut.Load() || err != nil && c.last == failedForGood {
 		return false, 0, err
 	}
 	if resp != nil && resp.StatusCode == http.StatusSwitchingProtocols {
