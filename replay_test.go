@@ -92,6 +92,30 @@ func TestABodyThatIsTooLongIsSentAndNotRepeated(t *testing.T) {
 	}
 }
 
+// A body in memory whose length is not announced is no other.
+func TestABodyInMemoryThatIsTooLongIsSentAndNotRepeated(t *testing.T) {
+	for name, c := range map[string]struct{ limit, all int64 }{
+		"for the policy":    {limit: 5},
+		"for the Transport": {limit: 100, all: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := echoing(1)
+			cfg := worldConfig{latency: time.Millisecond, server: faultserver.Config{Handler: h}, client: retrying(Retry{Max: 3, MaxReplayBody: c.limit})}
+			cfg.client.MaxReplayBytes = c.all
+			inWorld(t, cfg, func(t *testing.T, w *world) {
+				req := request(t, "PUT", w.url("/"), nil)
+				req.Body, req.ContentLength = io.NopCloser(strings.NewReader("longer")), -1
+				resp, err := w.tr.RoundTrip(req)
+				require.NoError(t, err)
+				require.Equal(t, 503, resp.StatusCode)
+				resp.Body.Close()
+				require.EqualValues(t, 1, h.n.Load())
+				require.Zero(t, w.tr.replays.held.Load())
+			})
+		})
+	}
+}
+
 // While the program's Read has not returned, nobody else can read the body.
 func TestABodyThatIsBeingReadIsNotRepeated(t *testing.T) {
 	h := &scripted{f: func(_ int, w http.ResponseWriter, _ *http.Request) {
@@ -140,6 +164,48 @@ func TestARecordingGoesOnWhereItEnded(t *testing.T) {
 	b.close()
 	require.EqualValues(t, 1, body.closed.Load())
 	require.Zero(t, store.held.Load())
+}
+
+func TestWhatWasRecordedOfABodyThatFailsIsNotKept(t *testing.T) {
+	store := &byteStore{limit: 100}
+	body := &watchedBody{Reader: io.MultiReader(strings.NewReader("first"), failingReader{errBroken})}
+	var b payload
+	b.begin(request(t, "PUT", "http://a/", body))
+	b.record(store, 100)
+	first, _ := b.forAttempt()
+	_, err := io.ReadAll(first)
+	require.Equal(t, errBroken, err)
+	require.Zero(t, store.held.Load())
+	require.False(t, b.replayable(true))
+	require.NoError(t, first.Close())
+	require.EqualValues(t, 1, body.closed.Load(), "nobody else will want it")
+}
+
+// A body is closed when its Read returns, if net/http has closed it meanwhile and
+// it turns out to be too long to be sent again; and once, whoever comes first.
+func TestABodyThatIsTooLongIsClosedWhenItsReadReturns(t *testing.T) {
+	for name, leftFirst := range map[string]bool{"before it is left": false, "after it was left": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := &watchedBody{Reader: &slowReader{wait: time.Second, r: strings.NewReader("longer")}}
+				var b payload
+				b.begin(request(t, "PUT", "http://a/", body))
+				b.record(&byteStore{limit: 100}, 5)
+				first, _ := b.forAttempt()
+				go first.Read(make([]byte, 100))
+				synctest.Wait()
+				require.NoError(t, first.Close())
+				require.Zero(t, body.closed.Load(), "it is being read")
+				if leftFirst {
+					b.leave()
+				}
+				time.Sleep(2 * time.Second)
+				require.EqualValues(t, 1, body.closed.Load())
+				b.leave()
+				require.EqualValues(t, 1, body.closed.Load())
+			})
+		})
+	}
 }
 
 // A slowReader waits before its first Read.
