@@ -229,7 +229,9 @@ func (h holding) prove(rtt time.Duration, sleep func(time.Duration) error) (bool
 		if f.undelivered() {
 			return true, nil
 		}
-		rtt = max(rtt, f.info.RTT)
+		if f.info.RTT > 0 {
+			rtt = f.info.RTT // a dial is slow also where a SYN was lost
+		}
 		if f.hopeless(!h.t.plain) || time.Since(began) >= max(3*rtt, minProofWait) {
 			return false, nil
 		}

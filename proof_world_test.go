@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,6 +146,26 @@ func TestTheWaitForAProofIsBounded(t *testing.T) {
 			took, err := halfClosing(t, w, t.Context())
 			require.ErrorContains(t, err, "delivery unknown")
 			require.GreaterOrEqual(t, took, minProofWait)
+			require.LessOrEqual(t, took, 20*time.Millisecond+minProofWait+maxProofLook)
+		})
+	})
+	t.Run("by the round trip, and not by what its dial took", func(t *testing.T) {
+		cfg := crossing(protocols(false), Policy{})
+		cfg.base = func(b *http.Transport) {
+			b.Protocols = protocols(false)
+			dial := b.DialContext
+			b.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				trace := httptrace.ContextClientTrace(ctx)
+				trace.ConnectStart(network, addr)
+				time.Sleep(2 * time.Second) // a SYN was lost, and then another
+				c, err := dial(ctx, network, addr)
+				trace.ConnectDone(network, addr, err)
+				return c, err
+			}
+		}
+		inWorld(t, cfg, func(t *testing.T, w *world) {
+			took, err := halfClosing(t, w, t.Context())
+			require.ErrorContains(t, err, "delivery unknown")
 			require.LessOrEqual(t, took, 20*time.Millisecond+minProofWait+maxProofLook)
 		})
 	})
