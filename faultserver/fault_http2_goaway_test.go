@@ -48,6 +48,26 @@ func TestGoAwayTwiceServesOlderStreams(t *testing.T) {
 	c.want("HEADERS 1 :status=200 end", "FIN")
 }
 
+// What it does not cover a client may send again.
+func TestGoAwayErrorCoversStreamsThatCameMeanwhile(t *testing.T) {
+	later := make(chan struct{})
+	s := faultserver.Start(t, faultserver.Config{
+		Protocols: protocols(h2c), Faults: []faultserver.Fault{{Kind: faultserver.GoAwayError, Code: 11, Executed: true, Path: "/calm"}},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/calm" {
+				<-later
+				return
+			}
+			close(later)
+			<-r.Context().Done()
+		}),
+	})
+	c := dialSeeing(t, s).begin()
+	c.post("/calm", "")
+	c.post("/later", "")
+	c.want("GOAWAY 0 3 ENHANCE_YOUR_CALM", "FIN")
+}
+
 func TestGoAwayAheadServesStreamsThatCrossIt(t *testing.T) {
 	release := make(chan struct{})
 	s := faultserver.Start(t, faultserver.Config{

@@ -145,10 +145,10 @@ func (h *http2Conn) readLoop() {
 		case errors.As(err, &ofStream):
 			h.resetStream(ofStream.StreamID, ofStream.Code)
 		case errors.As(err, &ofConn):
-			h.goAwayNow(0, uint32(ofConn), finBecause(ProtocolError))
+			h.goAwayNow(uint32(ofConn), finBecause(ProtocolError))
 			return
 		case errors.Is(err, http2.ErrFrameTooLarge):
-			h.goAwayNow(0, uint32(http2.ErrCodeFrameSize), finBecause(ProtocolError))
+			h.goAwayNow(uint32(http2.ErrCodeFrameSize), finBecause(ProtocolError))
 			return
 		default:
 			h.c.shut(endOfRead(err))
@@ -196,7 +196,7 @@ func (h *http2Conn) ping(f *http2.PingFrame) {
 	p := h.c.srv.rules.judge(event{at: atPing, proto: onHTTP2, nthOnConn: h.requests(), pings: h.pings})
 	h.c.struckBy(p)
 	if p.has(TooManyPings) {
-		h.goAwayWith(0, uint32(http2.ErrCodeEnhanceYourCalm), "too_many_pings", finByFault(TooManyPings))
+		h.goAwayWith(uint32(http2.ErrCodeEnhanceYourCalm), "too_many_pings", finByFault(TooManyPings))
 		return
 	}
 	if p.has(PingWrong) {

@@ -77,18 +77,17 @@ func (h *http2Conn) goAwayForGood(e ending) {
 	}
 }
 
-// goAwayNow sends one GOAWAY and ends the connection. last is the last stream
-// id it names, 0 for the highest seen.
-func (h *http2Conn) goAwayNow(last, code uint32, e ending) { h.goAwayWith(last, code, "", e) }
+// goAwayNow sends one GOAWAY and ends the connection. The last stream it names is
+// the highest seen: of one above it the client were to believe that it was not
+// processed.
+func (h *http2Conn) goAwayNow(code uint32, e ending) { h.goAwayWith(code, "", e) }
 
 // goAwayWith is goAwayNow with debug data.
-func (h *http2Conn) goAwayWith(last, code uint32, debug string, e ending) {
+func (h *http2Conn) goAwayWith(code uint32, debug string, e ending) {
 	h.mu.Lock()
 	h.goneAway = true
 	h.refuseAt = h.maxID + 1
-	if last == 0 {
-		last = h.maxID
-	}
+	last := h.maxID
 	h.writeLocked(func() { h.fr.WriteGoAway(last, http2.ErrCode(code), []byte(debug)) })
 	h.mu.Unlock()
 	h.shutAfterWriting(e)

@@ -283,7 +283,7 @@ func (w *http2Wire) withheld(f Fault) {
 	case ResetStream:
 		w.h.resetStream(w.st.id, http2.ErrCode(f.Code))
 	case GoAwayError:
-		w.h.goAwayWith(w.st.id, f.Code, f.Value, finByFault(f.Kind))
+		w.h.goAwayWith(f.Code, f.Value, finByFault(f.Kind))
 	case RstAfterRequest:
 		w.h.c.shut(rstByFault(f.Kind))
 	default:

@@ -185,7 +185,7 @@ func (c *conn) idleTimedOut() {
 	}
 	e := ending{how: p.how, by: ServerFIN, reason: IdleTimeout, wait: p.goAway}
 	if h2 != nil {
-		h2.goAwayNow(0, 0, e)
+		h2.goAwayNow(0, e)
 		return
 	}
 	c.shut(e)
@@ -231,7 +231,7 @@ func (c *conn) idleFaultDue(r *rule, since time.Time) {
 	case CloseAfterAge:
 		e := finByFault(k)
 		if h2 != nil && r.fault.Announced {
-			h2.goAwayNow(0, 0, e)
+			h2.goAwayNow(0, e)
 			return
 		}
 		c.shut(e)

@@ -90,9 +90,9 @@ const (
 	// that sets it off: that request is not executed and never answered, older
 	// ones are. Code is the error code (0: NO_ERROR).
 	GoAwayBelow
-	// GoAwayError sends GOAWAY with Code and, as debug data, Value, naming the
-	// request that sets it off as the last stream, and closes at once. Executed
-	// runs the handler first.
+	// GoAwayError sends GOAWAY with Code and, as debug data, Value, naming as the
+	// last stream the request that sets it off, or one that came meanwhile, and
+	// closes at once. Executed runs the handler first.
 	GoAwayError
 	// CloseWithoutGoAway closes an HTTP/2 connection with a FIN as soon as the
 	// request's head has arrived; Executed runs the handler first.
