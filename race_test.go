@@ -72,9 +72,22 @@ type raceKind struct {
 
 var raceKinds = []raceKind{{"POST", 100}, {"POST", 64 << 10}, {"PUT", 100}, {"DELETE", 0}}
 
+// A raced says how the requests of a race went.
+type raced struct {
+	failed  [4]int // by kind
+	errs    []error
+	excused int
+}
+
 // race sends perKind requests of each kind, callers at a time, at gaps within
-// spread of the server's idle timeout, and returns the failures by kind.
-func race(client *http.Client, url string, perKind, callers int, idle, spread time.Duration) (failed [4]int, errs []error) {
+// spread of the server's idle timeout.
+//
+// A margin of a fifth of the timeout is lost on a machine that stands still for
+// longer. Where a failed request, or the last one before it on its connection, took
+// a tenth of the timeout and not the millisecond that it needs, the failure is
+// excused.
+func race(client *http.Client, url string, perKind, callers int, idle, spread time.Duration) (out raced) {
+	took := map[uint64]time.Duration{} // the last request on a connection
 	var next atomic.Int64
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -91,24 +104,37 @@ func race(client *http.Client, url string, perKind, callers int, idle, spread ti
 				kind := raceKinds[i]
 				req, _ := http.NewRequest(kind.method, url, bytes.NewReader(body[:kind.size]))
 				req.Header.Set("X-Key", fmt.Sprint(n))
+				var slowest time.Duration
+				var conn uint64
+				req = req.WithContext(WithTrace(req.Context(), &Trace{AttemptStart: func(a Attempt) {
+					mu.Lock()
+					conn, slowest = a.ConnID, max(slowest, took[a.ConnID])
+					mu.Unlock()
+				}}))
+				began := time.Now()
 				resp, err := client.Do(req)
 				if err == nil {
 					_, err = io.Copy(io.Discard, resp.Body)
 					resp.Body.Close()
 				}
-				if err != nil {
-					mu.Lock()
-					failed[i]++
-					errs = append(errs, err)
-					mu.Unlock()
+				mu.Lock()
+				took[conn] = time.Since(began)
+				switch {
+				case err == nil:
+				case max(slowest, took[conn]) >= idle/10:
+					out.excused++
+				default:
+					out.failed[i]++
+					out.errs = append(out.errs, err)
 				}
+				mu.Unlock()
 				// The gap is the scenario: real time has to pass here.
 				<-time.After(idle + time.Duration(rand.Int64N(int64(2*spread))) - spread)
 			}
 		})
 	}
 	wg.Wait()
-	return failed, errs
+	return out
 }
 
 // testIdleRace runs the race through idlewise and through http.Transport at
@@ -125,15 +151,15 @@ func testIdleRace(t *testing.T, policy Policy, announce string, idle, spread tim
 	std := &http.Transport{MaxIdleConnsPerHost: 1000}
 	defer std.CloseIdleConnections()
 
-	var stdFailed [4]int
+	var other raced
 	var wg sync.WaitGroup
 	theirURL := serve(t, theirs, idle)
-	wg.Go(func() { stdFailed, _ = race(&http.Client{Transport: std}, theirURL, perKind, callers, idle, spread) })
-	failed, errs := race(&http.Client{Transport: tr}, serve(t, ours, idle), perKind, callers, idle, spread)
+	wg.Go(func() { other = race(&http.Client{Transport: std}, theirURL, perKind, callers, idle, spread) })
+	got := race(&http.Client{Transport: tr}, serve(t, ours, idle), perKind, callers, idle, spread)
 	wg.Wait()
 
-	t.Logf("of %d each: errors POST 100 B, POST 64 KiB, PUT, DELETE: idlewise %v, net/http %v; idlewise opened %d connections", perKind, failed, stdFailed, tr.Stats().Total.Opened)
-	for _, err := range errs {
+	t.Logf("of %d each: errors POST 100 B, POST 64 KiB, PUT, DELETE: idlewise %v, net/http %v; excused %d and %d; idlewise opened %d connections", perKind, got.failed, other.failed, got.excused, other.excused, tr.Stats().Total.Opened)
+	for _, err := range got.errs {
 		t.Errorf("%+v", errors.Unwrap(err)) // the *url.Error hides the attempts
 	}
 	require.Zero(t, ours.twice(), "executed twice")

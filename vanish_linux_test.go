@@ -22,8 +22,14 @@ import (
 
 const shortPatience = 400 * time.Millisecond
 
-func impatient(t *testing.T) *Transport {
-	tr, err := New(Config{Base: &http.Transport{}, Policies: Policies{Default: Policy{UnackedTimeout: shortPatience}}})
+// Linux answers a connection's window probes at most once in 500 ms
+// (net.ipv4.tcp_invalid_ratelimit), and sends the one after an unanswered one later.
+const probedPatience = 1500 * time.Millisecond
+
+func impatient(t *testing.T) *Transport { return patientFor(t, shortPatience) }
+
+func patientFor(t *testing.T, patience time.Duration) *Transport {
+	tr, err := New(Config{Base: &http.Transport{}, Policies: Policies{Default: Policy{UnackedTimeout: patience}}})
 	require.NoError(t, err)
 	t.Cleanup(func() { tr.Close() })
 	return tr
@@ -87,17 +93,32 @@ func TestTheKernelTellsOfAPeerThatHasVanished(t *testing.T) {
 	}
 }
 
+// silent waits until c's kernel has got nothing new for so long, or c is closed.
+func silent(c *net.TCPConn, d time.Duration) {
+	for {
+		info, ok := tcpinfo.Of(c)
+		if !ok || info.SinceReceived >= d {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
 func TestTheKernelTellsOfAPeerThatOnlyReadsOrThinksSlowly(t *testing.T) {
-	const size = 32 << 20
+	stalls := make(chan time.Duration, 1)
 	got := make(chan int64, 1)
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		time.Sleep(3 * shortPatience)
+	accepted := make(chan *net.TCPConn, 10)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		silent(<-accepted, <-stalls)
 		n, _ := io.Copy(io.Discard, r.Body)
 		got <- n
 	}))
+	s.Listener = deafening{s.Listener, accepted}
+	s.Start()
 	defer s.Close()
-	for _, n := range []int{size, 1} {
-		tr := impatient(t)
+	for n, patience := range map[int]time.Duration{32 << 20: probedPatience, 1: shortPatience} {
+		tr := patientFor(t, patience)
+		stalls <- 2 * patience
 		req, err := http.NewRequest("POST", s.URL, strings.NewReader(strings.Repeat("x", n)))
 		require.NoError(t, err)
 		resp, err := tr.RoundTrip(req)
