@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,9 +54,20 @@ func (l *ledger) twice() int {
 // serve runs a Go server whose idle timeout is idle.
 func serve(t *testing.T, h http.Handler, idle time.Duration) string {
 	t.Helper()
+	return serveNoting(t, h, idle, new(sync.Map))
+}
+
+// serveNoting is serve, and notes when it has closed connections, by the client's
+// address.
+func serveNoting(t *testing.T, h http.Handler, idle time.Duration, closed *sync.Map) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	srv := &http.Server{Handler: h, IdleTimeout: idle}
+	srv := &http.Server{Handler: h, IdleTimeout: idle, ConnState: func(c net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed.Store(c.RemoteAddr().String(), time.Now())
+		}
+	}}
 	var done sync.WaitGroup
 	done.Go(func() { srv.Serve(l) })
 	t.Cleanup(func() {
@@ -79,15 +92,36 @@ type raced struct {
 	excused int
 }
 
+// attemptTimes are a request's last attempt's.
+type attemptTimes struct {
+	conn         uint64
+	local        string
+	before       time.Duration // took the last request on the connection
+	got, written time.Time
+}
+
+// stalled reports whether a step took as long as limit, closed being when the
+// server closed its connections.
+func (a *attemptTimes) stalled(closed *sync.Map, limit time.Duration) bool {
+	if a.before >= limit || a.written.Sub(a.got) >= limit {
+		return true
+	}
+	at, ok := closed.Load(a.local)
+	return ok && !a.written.IsZero() && at.(time.Time).Sub(a.written) >= limit/2
+}
+
 // race sends perKind requests of each kind, callers at a time, at gaps within
 // spread of the server's idle timeout.
 //
 // A margin of a fifth of the timeout is lost on a machine that stands still for
-// longer. Where a failed request, or the last one before it on its connection, took
-// a tenth of the timeout and not the millisecond that it needs, the failure is
-// excused.
-func race(client *http.Client, url string, perKind, callers int, idle, spread time.Duration) (out raced) {
-	took := map[uint64]time.Duration{} // the last request on a connection
+// longer. A failure is excused where the process stood still for a tenth of the
+// timeout when its request was sent, or that took so long to be written, or to be
+// read by the server, which closed the connection instead, or the connection's last
+// response to be read: each needs a millisecond.
+func race(client *http.Client, url string, closed *sync.Map, perKind, callers int, idle, spread time.Duration) (out raced) {
+	took := map[uint64]time.Duration{} // by the last request on a connection, from when it was got
+	beat := newMetronome(idle / 10)
+	defer beat.stop()
 	var next atomic.Int64
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -104,24 +138,27 @@ func race(client *http.Client, url string, perKind, callers int, idle, spread ti
 				kind := raceKinds[i]
 				req, _ := http.NewRequest(kind.method, url, bytes.NewReader(body[:kind.size]))
 				req.Header.Set("X-Key", fmt.Sprint(n))
-				var slowest time.Duration
-				var conn uint64
-				req = req.WithContext(WithTrace(req.Context(), &Trace{AttemptStart: func(a Attempt) {
+				at := attemptTimes{got: time.Now()} // guarded by mu; AttemptStart is not called by net/http
+				ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
 					mu.Lock()
-					conn, slowest = a.ConnID, max(slowest, took[a.ConnID])
+					at.written = time.Now()
+					mu.Unlock()
+				}})
+				req = req.WithContext(WithTrace(ctx, &Trace{AttemptStart: func(a Attempt) {
+					mu.Lock()
+					at = attemptTimes{conn: a.ConnID, local: a.Local.String(), got: time.Now(), before: took[a.ConnID]}
 					mu.Unlock()
 				}}))
-				began := time.Now()
 				resp, err := client.Do(req)
 				if err == nil {
 					_, err = io.Copy(io.Discard, resp.Body)
 					resp.Body.Close()
 				}
 				mu.Lock()
-				took[conn] = time.Since(began)
+				took[at.conn] = time.Since(at.got)
 				switch {
 				case err == nil:
-				case max(slowest, took[conn]) >= idle/10:
+				case at.stalled(closed, idle/10), beat.missed(at.got, at.got.Add(idle/2)):
 					out.excused++
 				default:
 					out.failed[i]++
@@ -135,6 +172,46 @@ func race(client *http.Client, url string, perKind, callers int, idle, spread ti
 	}
 	wg.Wait()
 	return out
+}
+
+// A metronome notes when the process stood still.
+type metronome struct {
+	mu     sync.Mutex
+	stalls [][2]time.Time
+	ticker *time.Ticker
+	ended  chan struct{}
+}
+
+func newMetronome(stall time.Duration) *metronome {
+	m := &metronome{ticker: time.NewTicker(time.Millisecond), ended: make(chan struct{})}
+	go func() {
+		for last := time.Now(); ; {
+			select {
+			case <-m.ended:
+				return
+			case <-m.ticker.C:
+			}
+			now := time.Now()
+			if now.Sub(last) >= stall {
+				m.mu.Lock()
+				m.stalls = append(m.stalls, [2]time.Time{last, now})
+				m.mu.Unlock()
+			}
+			last = now
+		}
+	}()
+	return m
+}
+
+func (m *metronome) stop() {
+	m.ticker.Stop()
+	close(m.ended)
+}
+
+func (m *metronome) missed(from, to time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.stalls, func(s [2]time.Time) bool { return s[0].Before(to) && s[1].After(from) })
 }
 
 // testIdleRace runs the race through idlewise and through http.Transport at
@@ -153,9 +230,12 @@ func testIdleRace(t *testing.T, policy Policy, announce string, idle, spread tim
 
 	var other raced
 	var wg sync.WaitGroup
-	theirURL := serve(t, theirs, idle)
-	wg.Go(func() { other = race(&http.Client{Transport: std}, theirURL, perKind, callers, idle, spread) })
-	got := race(&http.Client{Transport: tr}, serve(t, ours, idle), perKind, callers, idle, spread)
+	var closed, theirClosed sync.Map
+	theirURL := serveNoting(t, theirs, idle, &theirClosed)
+	wg.Go(func() {
+		other = race(&http.Client{Transport: std}, theirURL, &theirClosed, perKind, callers, idle, spread)
+	})
+	got := race(&http.Client{Transport: tr}, serveNoting(t, ours, idle, &closed), &closed, perKind, callers, idle, spread)
 	wg.Wait()
 
 	t.Logf("of %d each: errors POST 100 B, POST 64 KiB, PUT, DELETE: idlewise %v, net/http %v; excused %d and %d; idlewise opened %d connections", perKind, got.failed, other.failed, got.excused, other.excused, tr.Stats().Total.Opened)
