@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/idlewise/idlewise/bench/internal/child"
+	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 // TestMain lets the test binary be the children that the command starts.
 func TestMain(m *testing.M) {
-	if ran, err := runRole(os.Getenv(roleVariable)); ran {
+	if ran, err := child.Run(roles); ran {
 		exitOn(err)
 		return
 	}
@@ -56,15 +59,15 @@ func TestIdleConnectionsAreMeasuredInProcessesOfTheirOwn(t *testing.T) {
 }
 
 func TestAWorkloadHasExactlyItsCallersAndRequests(t *testing.T) {
-	srv, err := startServer(bounded(t))
+	srv, err := server.Start(bounded(t))
 	require.NoError(t, err)
-	defer srv.stop()
+	defer srv.Stop()
 	for _, s := range bothSides {
-		rt, err := newTransport(s, http1, &srv.readyServer)
+		rt, err := newTransport(s, http1, &srv.Ready)
 		require.NoError(t, err)
 		defer closeTransport(rt)
 		w := workload{http1, 3, body4KiB, contextCancelable}
-		c, err := w.drive(t.Context(), rt, srv.url(http1), 10, true)
+		c, err := w.drive(t.Context(), rt, srv.URL(false), 10, true)
 		require.NoError(t, err)
 		require.Equal(t, 10, c.requests)
 		require.Positive(t, c.time)
@@ -73,20 +76,20 @@ func TestAWorkloadHasExactlyItsCallersAndRequests(t *testing.T) {
 }
 
 func TestTheServerEndsWhenItsInputEnds(t *testing.T) {
-	srv, err := startServer(bounded(t))
+	srv, err := server.Start(bounded(t))
 	require.NoError(t, err)
-	require.NoError(t, srv.stop())
+	require.NoError(t, srv.Stop())
 }
 
 func TestAWrongAnswerIsAnError(t *testing.T) {
-	srv, err := startServer(bounded(t))
+	srv, err := server.Start(bounded(t))
 	require.NoError(t, err)
-	defer srv.stop()
-	rt, err := newTransport(sideNetHTTP, http1, &srv.readyServer)
+	defer srv.Stop()
+	rt, err := newTransport(sideNetHTTP, http1, &srv.Ready)
 	require.NoError(t, err)
 	defer closeTransport(rt)
 	w := workload{http1, 2, bodyEmpty, contextBackground}
-	_, err = w.drive(t.Context(), rt, srv.url(http1)+"missing", 4, false)
+	_, err = w.drive(t.Context(), rt, srv.URL(false)+"missing", 4, false)
 	require.ErrorContains(t, err, "status 404")
 }
 
@@ -114,7 +117,7 @@ func TestMistakesInFlagsAreAllReported(t *testing.T) {
 }
 
 func TestTooManyConnectionsAreSkippedWithTheReason(t *testing.T) {
-	limit := openFiles()
+	limit := child.OpenFiles()
 	if limit == 0 || limit > 1<<30 {
 		t.Skip("the limit on open files is unknown here, or none")
 	}
@@ -123,7 +126,7 @@ func TestTooManyConnectionsAreSkippedWithTheReason(t *testing.T) {
 	r, err := compareIdle(t.Context(), &options{samples: 1}, int(limit), 1, io.Discard)
 	require.NoError(t, err)
 	require.NotEmpty(t, r.skipped)
-	require.Contains(t, checkoutTable([]idleRow{r}).rows[0][5], "skipped: ")
+	require.Contains(t, checkoutTable([]idleRow{r}).Rows[0][5], "skipped: ")
 }
 
 func TestMedian(t *testing.T) {

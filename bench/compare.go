@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 const (
@@ -35,11 +37,11 @@ type row struct {
 
 // compareAll measures every workload.
 func compareAll(ctx context.Context, o *options, progress io.Writer) ([]row, error) {
-	srv, err := startServer(ctx)
+	srv, err := server.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer srv.stop()
+	defer srv.Stop()
 	all := o.workloads()
 	deadline := time.Now().Add(o.budget)
 	var rows []row
@@ -57,12 +59,12 @@ func compareAll(ctx context.Context, o *options, progress io.Writer) ([]row, err
 }
 
 // compare measures one workload, in about the time that share allows.
-func compare(ctx context.Context, o *options, srv *server, w workload, share time.Duration) (row, error) {
+func compare(ctx context.Context, o *options, srv *server.Server, w workload, share time.Duration) (row, error) {
 	until := time.Now().Add(share)
-	url := srv.url(w.protocol)
+	url := srv.URL(w.protocol.overTLS())
 	var rts [len(bothSides)]http.RoundTripper
 	for i, s := range bothSides {
-		rt, err := newTransport(s, w.protocol, &srv.readyServer)
+		rt, err := newTransport(s, w.protocol, &srv.Ready)
 		if err != nil {
 			return row{}, err
 		}

@@ -7,13 +7,20 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"runtime"
 	"time"
+
+	"github.com/idlewise/idlewise/bench/internal/child"
+	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 // Idle connections are measured in a process for each sample, since what one
 // transport has left behind in the runtime, such as goroutines to be used
 // again, would count for the next.
+
+// roleIdle is the role of a process that takes one sample.
+const roleIdle = "idle"
 
 const orderVariable = "IDLEWISE_BENCH_ORDER"
 
@@ -22,7 +29,7 @@ type idleOrder struct {
 	Side     side
 	Conns    int
 	Requests int // checkouts
-	Server   readyServer
+	Server   server.Ready
 }
 
 // An idleSample is what it answers.
@@ -33,16 +40,20 @@ type idleSample struct {
 }
 
 // sampleIdle is the child's work.
-func sampleIdle(order string, stdout io.Writer) error {
+func sampleIdle(stdin io.Reader, stdout io.Writer) error {
+	go func() {
+		io.Copy(io.Discard, stdin)
+		os.Exit(1) // the parent is gone
+	}()
 	var o idleOrder
-	if err := json.Unmarshal([]byte(order), &o); err != nil {
+	if err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o); err != nil {
 		return fmt.Errorf("%s: %w", orderVariable, err)
 	}
 	rt, err := newTransport(o.Side, http1, &o.Server)
 	if err != nil {
 		return err
 	}
-	url := o.Server.url(http1)
+	url := o.Server.URL(false)
 	w := workload{http1, 1, bodyEmpty, contextBackground}
 	for range 10 { // whatever is made once
 		if err := w.send(rt, url); err != nil {
@@ -132,22 +143,22 @@ func checkouts(rt http.RoundTripper, url string, n int) (checkout, request time.
 // askIdle has one sample taken, by a process of its own from a server of its
 // own.
 func askIdle(ctx context.Context, o idleOrder) (s idleSample, err error) {
-	srv, err := startServer(ctx)
+	srv, err := server.Start(ctx)
 	if err != nil {
 		return s, err
 	}
-	defer srv.stop()
-	o.Server = srv.readyServer
+	defer srv.Stop()
+	o.Server = srv.Ready
 	order, err := json.Marshal(o)
 	if err != nil {
 		return s, err
 	}
-	c, err := startChild(ctx, roleVariable+"="+roleIdle, orderVariable+"="+string(order))
+	c, err := child.Start(ctx, roleIdle, orderVariable+"="+string(order))
 	if err != nil {
 		return s, err
 	}
-	err = c.read(&s)
-	c.stop() // it may not have got to its end; its answer is what counts
+	err = c.Read(&s)
+	c.Stop() // it may not have got to its end; its answer is what counts
 	return s, err
 }
 
@@ -157,7 +168,7 @@ const spareFiles = 100
 // tooMany says why n connections cannot be opened, or "". A child has the
 // same limit as this process, to which it belongs.
 func tooMany(n int) string {
-	limit := openFiles()
+	limit := child.OpenFiles()
 	if limit == 0 || uint64(n+spareFiles) <= limit {
 		return ""
 	}

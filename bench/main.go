@@ -14,10 +14,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"github.com/idlewise/idlewise/bench/internal/child"
+	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 func main() {
-	if ran, err := runRole(os.Getenv(roleVariable)); ran {
+	if ran, err := child.Run(roles); ran {
 		exitOn(err)
 		return
 	}
@@ -25,6 +28,9 @@ func main() {
 	defer stop()
 	exitOn(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+// roles are what the command starts itself for.
+var roles = map[string]child.Role{server.Role: server.Serve, roleIdle: sampleIdle}
 
 func exitOn(err error) {
 	switch {
@@ -51,7 +57,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := requestTable(rows).write(out, o.csv); err != nil {
+		if err := requestTable(rows).Write(out, o.csv); err != nil {
 			return err
 		}
 	}
@@ -61,7 +67,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return err
 		}
 		if row != nil {
-			if err := memoryTable(row).write(out, o.csv); err != nil {
+			if err := memoryTable(row).Write(out, o.csv); err != nil {
 				return err
 			}
 		}
@@ -71,7 +77,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := checkoutTable(rows).write(out, o.csv); err != nil {
+		if err := checkoutTable(rows).Write(out, o.csv); err != nil {
 			return err
 		}
 	}

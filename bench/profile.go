@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
+
+	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 // profileAll writes a CPU and an allocation profile for each workload and
@@ -17,11 +19,11 @@ func profileAll(ctx context.Context, o *options, progress io.Writer) error {
 	if err := os.MkdirAll(o.profile, 0o755); err != nil {
 		return fmt.Errorf("-profile: %w", err)
 	}
-	srv, err := startServer(ctx)
+	srv, err := server.Start(ctx)
 	if err != nil {
 		return err
 	}
-	defer srv.stop()
+	defer srv.Stop()
 	for _, w := range o.workloads() {
 		for _, s := range bothSides {
 			name := filepath.Join(o.profile, w.String()+"-"+strings.ReplaceAll(string(s), "/", ""))
@@ -36,13 +38,13 @@ func profileAll(ctx context.Context, o *options, progress io.Writer) error {
 
 // profile drives one side: first for its time, then for its allocations,
 // every one of which is recorded.
-func profile(ctx context.Context, o *options, srv *server, w workload, s side, name string) error {
-	rt, err := newTransport(s, w.protocol, &srv.readyServer)
+func profile(ctx context.Context, o *options, srv *server.Server, w workload, s side, name string) error {
+	rt, err := newTransport(s, w.protocol, &srv.Ready)
 	if err != nil {
 		return err
 	}
 	defer closeTransport(rt)
-	url := srv.url(w.protocol)
+	url := srv.URL(w.protocol.overTLS())
 	if _, err := w.drive(ctx, rt, url, o.requests, false); err != nil {
 		return err
 	}

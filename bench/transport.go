@@ -1,12 +1,11 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/http"
 
 	"github.com/idlewise/idlewise"
+	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 // A side is one of the two transports that are compared.
@@ -22,7 +21,7 @@ var bothSides = [2]side{sideNetHTTP, sideIdlewise}
 // newTransport makes a side's transport. Both have the settings of
 // http.DefaultTransport, idlewise everything of its own on, and neither a
 // limit to idle connections.
-func newTransport(s side, p protocol, srv *readyServer) (http.RoundTripper, error) {
+func newTransport(s side, p protocol, srv *server.Ready) (http.RoundTripper, error) {
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.MaxIdleConns = 0
 	base.MaxIdleConnsPerHost = 2 * maxIdle
@@ -35,12 +34,10 @@ func newTransport(s side, p protocol, srv *readyServer) (http.RoundTripper, erro
 	case h2c:
 		base.Protocols.SetUnencryptedHTTP2(true)
 	}
-	cert, err := x509.ParseCertificate(srv.Cert)
-	if err != nil {
+	var err error
+	if base.TLSClientConfig, err = srv.ClientTLS(); err != nil {
 		return nil, err
 	}
-	base.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
-	base.TLSClientConfig.RootCAs.AddCert(cert)
 	switch s {
 	case sideNetHTTP:
 		return base, nil

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/idlewise/idlewise/bench/internal/child"
 )
 
 type (
@@ -127,10 +129,10 @@ func (w workload) drive(ctx context.Context, rt http.RoundTripper, url string, n
 	if countAllocs {
 		runtime.ReadMemStats(&before)
 	}
-	began, cpu := time.Now(), cpuTime()
+	began, cpu := time.Now(), child.CPUTime()
 	close(begin)
 	done.Wait()
-	c := cost{requests: n, time: time.Since(began), cpu: cpuTime() - cpu}
+	c := cost{requests: n, time: time.Since(began), cpu: child.CPUTime() - cpu}
 	if countAllocs {
 		runtime.ReadMemStats(&after)
 		c.allocs = after.Mallocs - before.Mallocs

@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,13 +18,12 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/idlewise/idlewise/bench/internal/race"
 )
 
 type options struct {
-	callers   int
-	requests  int
-	seed      uint64
+	race.Options
 	scenarios []string
 	csv       bool
 }
@@ -46,18 +44,15 @@ func run(ctx context.Context, args []string, out, usage io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, sc := range scenarios {
-		if !slices.Contains(o.scenarios, sc.name) {
+	for _, sc := range race.Scenarios {
+		if !slices.Contains(o.scenarios, sc.Name) {
 			continue
 		}
-		lanes, err := sc.run(ctx, o)
+		lanes, err := sc.Run(ctx, &o.Options)
 		if err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err := report(out, &sc, lanes, o.csv); err != nil {
+		if err := report(out, &sc, o, lanes); err != nil {
 			return err
 		}
 	}
@@ -67,14 +62,15 @@ func run(ctx context.Context, args []string, out, usage io.Writer) error {
 func parse(args []string, usage io.Writer) (*options, error) {
 	o := &options{}
 	var names []string
-	for _, sc := range scenarios {
-		names = append(names, sc.name)
+	for _, sc := range race.Scenarios {
+		names = append(names, sc.Name)
 	}
 	fs := flag.NewFlagSet("race", flag.ContinueOnError)
 	fs.SetOutput(usage)
-	fs.IntVar(&o.callers, "callers", 16, "callers per peer")
-	fs.IntVar(&o.requests, "requests", 480, "requests per peer and scenario, shared among the callers")
-	fs.Uint64Var(&o.seed, "seed", 1, "of the gaps and methods")
+	fs.IntVar(&o.Callers, "callers", 16, "callers per peer")
+	fs.IntVar(&o.Requests, "requests", 480, "requests per peer and scenario, shared among the callers")
+	fs.Uint64Var(&o.Seed, "seed", 1, "of the gaps and methods")
+	fs.Float64Var(&o.Speed, "speed", 1, "how many times faster than stated the servers' keep-alive passes")
 	fs.BoolVar(&o.csv, "csv", false, "print CSV instead of Markdown")
 	list := fs.String("scenarios", strings.Join(names, ","), "which to run")
 	if err := fs.Parse(args); err != nil {
@@ -84,11 +80,14 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	if fs.NArg() > 0 {
 		errs = append(errs, fmt.Errorf("unexpected argument %q; only flags are taken", fs.Arg(0)))
 	}
-	if o.callers < 1 || o.callers > 1000 {
-		errs = append(errs, fmt.Errorf("-callers: %d; give 1 to 1000", o.callers))
+	if o.Callers < 1 || o.Callers > 1000 {
+		errs = append(errs, fmt.Errorf("-callers: %d; give 1 to 1000", o.Callers))
 	}
-	if o.requests < o.callers || o.requests > 1_000_000 {
-		errs = append(errs, fmt.Errorf("-requests: %d; give one for each of the %d callers or more, up to a million", o.requests, o.callers))
+	if o.Requests < o.Callers || o.Requests > 1_000_000 {
+		errs = append(errs, fmt.Errorf("-requests: %d; give one for each of the %d callers or more, up to a million", o.Requests, o.Callers))
+	}
+	if !(o.Speed > 0 && o.Speed <= 1000) {
+		errs = append(errs, fmt.Errorf("-speed: %v; give more than 0, up to 1000", o.Speed))
 	}
 	o.scenarios = strings.Split(*list, ",")
 	for _, name := range o.scenarios {
@@ -100,61 +99,24 @@ func parse(args []string, usage io.Writer) (*options, error) {
 }
 
 // report prints a scenario's table.
-func report(out io.Writer, sc *scenario, lanes []*lane, asCSV bool) error {
-	head := []string{"client", "requests", "GET errors", "PUT errors", "DELETE errors", "POST errors", "POST executed twice", "connections", "p50 ms", "p99 ms"}
-	var rows [][]string
-	for _, l := range lanes {
-		slices.Sort(l.took)
-		row := []string{l.peer.name, fmt.Sprint(l.sent)}
-		for _, m := range methods {
-			row = append(row, fmt.Sprint(l.errors[m]))
+func report(out io.Writer, sc *race.Scenario, o *options, lanes []*race.Lane) error {
+	t := sc.Report(&o.Options, lanes)
+	if o.csv {
+		t.Head = append([]string{"scenario"}, t.Head...)
+		for i, r := range t.Rows {
+			t.Rows[i] = append([]string{sc.Name}, r...)
 		}
-		rows = append(rows, append(row, fmt.Sprint(l.twice("POST")), fmt.Sprint(l.dials.Load()), ms(l.took, 50), ms(l.took, 99)))
+		return t.CSV(out)
 	}
-	if asCSV {
-		w := csv.NewWriter(out)
-		w.Write(append([]string{"scenario"}, head...))
-		for _, r := range rows {
-			w.Write(append([]string{sc.name}, r...))
-		}
-		w.Flush()
-		return w.Error()
+	fmt.Fprintf(out, "%s:\n\n", sc.Title)
+	if err := t.Write(out, false); err != nil {
+		return err
 	}
-	fmt.Fprintf(out, "%s:\n\n| %s |\n|%s\n", sc.title, strings.Join(head, " | "), strings.Repeat(" ---: |", len(head)))
-	for _, r := range rows {
-		fmt.Fprintf(out, "| %s |\n", strings.Join(r, " | "))
-	}
-	fmt.Fprintln(out)
 	for _, l := range lanes {
-		if len(l.causes) > 0 {
-			fmt.Fprintf(out, "%s: %s\n", l.peer.name, l.causesText())
+		if causes := l.Causes(); causes != "" {
+			fmt.Fprintf(out, "%s: %s\n", l.Client, causes)
 		}
 	}
 	_, err := fmt.Fprintln(out)
 	return err
-}
-
-func ms(sorted []time.Duration, percent int) string {
-	if len(sorted) == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", float64(sorted[(len(sorted)-1)*percent/100])/float64(time.Millisecond))
-}
-
-// cause is the end of an error's text, which says what happened on the wire.
-func cause(err error) string {
-	text := err.Error()
-	if i := strings.LastIndex(text, ": "); i >= 0 {
-		text = text[i+2:]
-	}
-	return text
-}
-
-func (l *lane) causesText() string {
-	var parts []string
-	for text, n := range l.causes {
-		parts = append(parts, fmt.Sprintf("%d × %q", n, text))
-	}
-	slices.Sort(parts)
-	return strings.Join(parts, ", ")
 }

@@ -1,4 +1,6 @@
-package main
+// Package server is the net/http server that the benchmarks ask, in a process of
+// its own.
+package server
 
 import (
 	"bytes"
@@ -16,18 +18,26 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/idlewise/idlewise/bench/internal/child"
 )
 
-// readyServer is what a server says of itself once it can be asked.
-type readyServer struct {
+// Role is the role of a process that serves.
+const Role = "server"
+
+// MaxBody is the size of the largest body that is taken and given.
+const MaxBody = 1 << 20
+
+// Ready is what a server says of itself once it can be asked.
+type Ready struct {
 	Plain string // address, for HTTP/1 and for HTTP/2 with prior knowledge
 	TLS   string // address
 	Cert  []byte // that a client trusts
 	Files uint64 // how many files the server may open, 0 if unknown
 }
 
-// serve answers requests until stdin ends.
-func serve(stdin io.Reader, stdout io.Writer) error {
+// Serve is the role: it answers requests until stdin ends.
+func Serve(stdin io.Reader, stdout io.Writer) error {
 	cert, err := selfSigned()
 	if err != nil {
 		return err
@@ -52,7 +62,7 @@ func serve(stdin io.Reader, stdout io.Writer) error {
 	failed := make(chan error, 2)
 	go func() { failed <- s.Serve(plain) }()
 	go func() { failed <- s.ServeTLS(secure, "", "") }()
-	ready := readyServer{plain.Addr().String(), secure.Addr().String(), cert.Certificate[0], openFiles()}
+	ready := Ready{plain.Addr().String(), secure.Addr().String(), cert.Certificate[0], child.OpenFiles()}
 	if err := json.NewEncoder(stdout).Encode(ready); err != nil {
 		return err
 	}
@@ -72,13 +82,13 @@ func serve(stdin io.Reader, stdout io.Writer) error {
 // handler answers a GET of / with nothing, one of /byte with a byte, and a
 // POST with as much as it got.
 func handler() http.Handler {
-	answer := bytes.Repeat([]byte{'x'}, bodySize)
+	answer := bytes.Repeat([]byte{'x'}, MaxBody)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /byte", func(w http.ResponseWriter, _ *http.Request) { w.Write(answer[:1]) })
 	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
-		if err != nil || n > bodySize {
+		if err != nil || n > MaxBody {
 			http.Error(w, "body", http.StatusBadRequest)
 			return
 		}
@@ -107,31 +117,44 @@ func selfSigned() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// A server is one in a process of its own.
-type server struct {
-	readyServer
-	child *child
+// A Server is one in a process of its own.
+type Server struct {
+	Ready
+	process *child.Process
 }
 
-func startServer(ctx context.Context) (*server, error) {
-	c, err := startChild(ctx, roleVariable+"="+roleServer)
+// Start starts a server. The program's main must know the Role.
+func Start(ctx context.Context) (*Server, error) {
+	p, err := child.Start(ctx, Role)
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
-	s := &server{child: c}
-	if err := c.read(&s.readyServer); err != nil {
-		c.stop()
+	s := &Server{process: p}
+	if err := p.Read(&s.Ready); err != nil {
+		p.Stop()
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return s, nil
 }
 
-func (s *server) stop() error { return s.child.stop() }
+// Stop ends it and waits for that.
+func (s *Server) Stop() error { return s.process.Stop() }
 
-// url is what clients ask for.
-func (s *readyServer) url(p protocol) string {
-	if p.overTLS() {
+// URL is what clients ask for.
+func (s *Ready) URL(overTLS bool) string {
+	if overTLS {
 		return "https://" + s.TLS + "/"
 	}
 	return "http://" + s.Plain + "/"
+}
+
+// ClientTLS is a configuration that trusts the server.
+func (s *Ready) ClientTLS() (*tls.Config, error) {
+	cert, err := x509.ParseCertificate(s.Cert)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{RootCAs: x509.NewCertPool()}
+	c.RootCAs.AddCert(cert)
+	return c, nil
 }

@@ -1,15 +1,15 @@
 //go:build unix
 
-package main
+package child
 
 import (
 	"syscall"
 	"time"
 )
 
-// openFiles returns how many files this process may open, 0 if unknown. Go
+// OpenFiles returns how many files this process may open, 0 if unknown. Go
 // has raised it to what the system permits.
-func openFiles() uint64 {
+func OpenFiles() uint64 {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
 		return 0
@@ -17,8 +17,8 @@ func openFiles() uint64 {
 	return uint64(l.Cur)
 }
 
-// cpuTime returns the processor time that this process has used, 0 if unknown.
-func cpuTime() time.Duration {
+// CPUTime returns the processor time that this process has used, 0 if unknown.
+func CPUTime() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
