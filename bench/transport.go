@@ -34,10 +34,7 @@ func newTransport(s side, p protocol, srv *server.Ready) (http.RoundTripper, err
 	case h2c:
 		base.Protocols.SetUnencryptedHTTP2(true)
 	}
-	var err error
-	if base.TLSClientConfig, err = srv.ClientTLS(); err != nil {
-		return nil, err
-	}
+	base.TLSClientConfig = srv.ClientTLS()
 	switch s {
 	case sideNetHTTP:
 		return base, nil
