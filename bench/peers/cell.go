@@ -39,15 +39,25 @@ type cell struct {
 
 func (c cell) String() string { return fmt.Sprintf("%s-%d-%s", c.protocol, c.callers, c.body) }
 
+// size is how many bytes of bodies are under way at the same time.
+func (c cell) size() int { return c.callers * (1 + len(c.body.bytes())) }
+
+func (b body) bytes() []byte {
+	switch b {
+	case body4KiB:
+		return payload[:4<<10]
+	case body1MiB:
+		return payload[:1<<20]
+	}
+	return nil
+}
+
 // request is what every caller sends, again and again: a GET that is answered with
 // nothing, or a POST that is answered with as much as it has.
 func (c cell) request(srv *server.Ready) *clients.Request {
 	r := &clients.Request{Method: "GET", URL: srv.URL(c.protocol == http2)}
-	switch c.body {
-	case body4KiB:
-		r.Method, r.Body = "POST", payload[:4<<10]
-	case body1MiB:
-		r.Method, r.Body = "POST", payload[:1<<20]
+	if body := c.body.bytes(); body != nil {
+		r.Method, r.Body = "POST", body
 	}
 	return r
 }

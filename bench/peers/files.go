@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -33,7 +34,15 @@ func writeTable(file string, t table.Table) error {
 	if err := t.CSV(&b); err != nil {
 		return err
 	}
-	return os.WriteFile(file, b.Bytes(), 0o644)
+	return writeFile(file, b.Bytes())
+}
+
+// writeFile makes the directory too, if it is missing.
+func writeFile(file string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, text, 0o644)
 }
 
 // writeBenchstat writes a line for every run, in the format of Go's benchmarks.
@@ -50,7 +59,7 @@ func writeBenchstat(file string, results []*result) error {
 				run.bytes/uint64(run.requests), run.allocs/uint64(run.requests))
 		}
 	}
-	return os.WriteFile(file, b.Bytes(), 0o644)
+	return writeFile(file, b.Bytes())
 }
 
 func nanoseconds(sorted []time.Duration, share float64) int64 {

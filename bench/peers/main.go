@@ -1,5 +1,5 @@
 // Command peers measures plain requests through idlewise beside the other ways to
-// call a server from Go, and what the idle race does to each of them.
+// call a server from Go, and what closed connections do to each of them.
 //
 //	go run ./peers
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,16 +20,17 @@ func kinds() []clients.Kind {
 	return append(append([]clients.Kind(nil), clients.Peers...), clients.Idlewise("idlewise", idlewise.Policy{}))
 }
 
-// measureAll measures every cell, in about the time of the budget.
+// measureAll measures every cell, in about the time of the budget. The largest come
+// first: what they take beyond their share is taken from the others' then.
 func measureAll(ctx context.Context, o *options, progress io.Writer) ([]*result, error) {
 	srv, err := server.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer srv.Stop()
-	cells := o.cells()
+	cells := slices.SortedStableFunc(slices.Values(o.cells()), func(a, b cell) int { return b.size() - a.size() })
+	byCell := make(map[cell][]*result)
 	until := time.Now().Add(o.budget)
-	var all []*result
 	for i, c := range cells {
 		if reason := tooMany(c, srv.Files); reason != "" {
 			fmt.Fprintf(progress, "%d/%d %v skipped: %s\n", i+1, len(cells), c, reason)
@@ -48,7 +50,11 @@ func measureAll(ctx context.Context, o *options, progress io.Writer) ([]*result,
 			}
 		}
 		fmt.Fprintln(progress)
-		all = append(all, results...)
+		byCell[c] = results
+	}
+	var all []*result
+	for _, c := range o.cells() {
+		all = append(all, byCell[c]...)
 	}
 	return all, nil
 }
@@ -84,7 +90,7 @@ func measure(ctx context.Context, o *options, srv *server.Server, c cell, share 
 	n := max(c.callers, o.fewest)
 	var speed time.Duration
 	for _, t := range turns {
-		for warm := time.Duration(0); warm < share/time.Duration(20*len(turns)); {
+		for warm := time.Duration(0); warm == 0 || warm < share/time.Duration(20*len(turns)); {
 			r, err := callers.drive(ctx, t.client, req, n)
 			if err == nil && r.errors == r.requests {
 				err = r.lastErr

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -19,6 +20,9 @@ var bodyTitles = map[body]string{bodyEmpty: "no bodies", body4KiB: "4 KiB there 
 
 // drawAll draws the plots in a directory.
 func drawAll(o *options, results []*result, races []*raced) error {
+	if err := os.MkdirAll(o.plot, 0o755); err != nil {
+		return err
+	}
 	if err := ratioGrid(o, results).Write(filepath.Join(o.plot, "peers-ratio.svg")); err != nil {
 		return err
 	}

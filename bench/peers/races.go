@@ -18,18 +18,18 @@ type raced struct {
 	lanes    []*race.Lane
 }
 
-// raceAll lets the clients meet the two scenarios of idle connections.
+// raceAll lets the clients meet all scenarios, those of idle connections at length.
 func raceAll(ctx context.Context, o *options, progress io.Writer) ([]*raced, error) {
 	var all []*raced
 	for _, sc := range race.Scenarios {
 		r := &raced{scenario: sc, options: race.Options{Seed: 1, Speed: 1}}
 		switch sc.Name {
 		case "idle":
-			r.options.Callers, r.options.Requests = 48, 48*96
+			r.options.Callers, r.options.Requests = 24, 24*120
 		case "spread":
 			r.options.Callers, r.options.Requests = 16, 640
 		default:
-			continue
+			r.options.Callers, r.options.Requests = 16, 1920
 		}
 		if o.quick {
 			r.options.Callers, r.options.Requests, r.options.Speed = 8, 96, 5
@@ -45,6 +45,24 @@ func raceAll(ctx context.Context, o *options, progress io.Writer) ([]*raced, err
 }
 
 func (r *raced) table() table.Table { return r.scenario.Report(&r.options, r.lanes) }
+
+// shortTable has what matters most of table.
+func (r *raced) shortTable() table.Table {
+	t := table.Table{Head: []string{"client", "requests", "failed", "POST executed twice", "connections per request", "to oracle's"}}
+	for _, row := range r.table().Rows {
+		t.Rows = append(t.Rows, []string{row[0], row[1], "-", row[6], row[8], row[9]})
+	}
+	for i, l := range r.lanes {
+		failed := 0
+		for _, c := range l.Calls {
+			if c.Err != nil {
+				failed++
+			}
+		}
+		t.Rows[i][2] = fmt.Sprint(failed)
+	}
+	return t
+}
 
 func (r *raced) keepAlive() time.Duration {
 	return time.Duration(float64(r.scenario.KeepAlive) / r.options.Speed)

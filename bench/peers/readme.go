@@ -24,6 +24,7 @@ func sections(results []*result, races []*raced) map[string]string {
 	}
 	for _, r := range races {
 		texts["race-"+r.scenario.Name] = r.table().Markdown()
+		texts[r.scenario.Name+"-short"] = r.shortTable().Markdown()
 	}
 	return texts
 }

@@ -90,8 +90,8 @@ func (p *Panel) bounds(base float64) (low, high float64) {
 	if high == 0 {
 		return 0.5, 2
 	}
-	if base > 0 { // the base is never at the edge
-		low, high = min(low, base/1.5), max(high, base*1.5)
+	if base > 0 { // far enough for ticks on both sides
+		low, high = min(low, base/2), max(high, base*2)
 	}
 	return low / 1.15, high * 1.15
 }
