@@ -115,7 +115,7 @@ func find(results []*result, c cell, client string) *result {
 func gapStrips(r *raced) *plots.Strips {
 	s := &plots.Strips{
 		Title: "The idle race: what became of a request, by how long its connection had been idle",
-		X:     fmt.Sprintf("idle time in relation to the server's keep-alive (%v)", r.keepAlive()),
+		X:     fmt.Sprintf("idle time in relation to the server's keep-alive (%d ms)", r.keepAlive().Milliseconds()),
 		Parts: []string{"failed", "answered on a new connection (else: on the idle one)"},
 		From:  race.NearestGap, To: race.FarthestGap, Marked: 1,
 	}
