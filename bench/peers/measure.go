@@ -21,7 +21,8 @@ func kinds() []clients.Kind {
 }
 
 // measureAll measures every cell, in about the time of the budget. The largest come
-// first: what they take beyond their share is taken from the others' then.
+// first: what they take beyond their share is taken from the others' then, down to a
+// quarter of what is theirs.
 func measureAll(ctx context.Context, o *options, progress io.Writer) ([]*result, error) {
 	srv, err := server.Start(ctx)
 	if err != nil {
@@ -36,7 +37,7 @@ func measureAll(ctx context.Context, o *options, progress io.Writer) ([]*result,
 			fmt.Fprintf(progress, "%d/%d %v skipped: %s\n", i+1, len(cells), c, reason)
 			continue
 		}
-		share := time.Until(until) / time.Duration(len(cells)-i)
+		share := max(time.Until(until)/time.Duration(len(cells)-i), o.budget/time.Duration(4*len(cells)))
 		results, err := measure(ctx, o, srv, c, share)
 		if err != nil {
 			return nil, fmt.Errorf("%v: %w", c, err)
