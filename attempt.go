@@ -19,13 +19,14 @@ type outcome struct {
 	invalid  bool     // it was the request's or its body's fault
 }
 
-// send makes one attempt on a leased connection.
-func (l *lease) send(req *http.Request, b *payload, m marking) outcome {
-	l.c.pool.u.sent.count(l)
+// sendOn makes one attempt on a leased connection.
+func (c *call) sendOn(l *lease, out *outcome) {
+	c.u.sent.count(l)
 	if l.c.h2 {
-		return l.sendHTTP2(req, b, m)
+		l.sendHTTP2(out, c.req, &c.body, &c.mark)
+	} else {
+		l.sendHTTP1(out, c.req, &c.body, &c.mark)
 	}
-	return l.sendHTTP1(req, b, m)
 }
 
 // A marking is what an attempt's header has beside the request's.
@@ -36,7 +37,7 @@ type marking struct {
 }
 
 // mark returns what an attempt has as its Header.
-func (m marking) mark(h http.Header, http1 bool) http.Header {
+func (m *marking) mark(h http.Header, http1 bool) http.Header {
 	elicit := m.elicit && http1 && h["Connection"] == nil
 	if !elicit && m.header == "" {
 		return h
@@ -51,42 +52,54 @@ func (m marking) mark(h http.Header, http1 bool) http.Header {
 	return h
 }
 
-func (l *lease) sendHTTP1(req *http.Request, b *payload, m marking) outcome {
+func (l *lease) sendHTTP1(out *outcome, req *http.Request, b *payload, m *marking) {
 	c := l.c
 	round := c.round.Load()
 	c.ctx, c.attempt, c.ending, c.sentAt = req.Context(), nil, reasonNone, l.at
-	if c.tcp != nil {
-		// Trap: bytes that arrive after a request was announced but before
-		// it was written become its response.
-		c.tcp.awaitQuiet()
-		if err := c.cc.Err(); err != nil {
-			c.pool.bury(c, round, c.deathReason(true))
-			return outcome{err: plainCause(err), evidence: Unsent, over: true}
-		}
-		if !c.tcp.arm(l.at, l.until, l.doubt) {
-			c.pool.bury(c, round, ClosedUnexpectedData)
-			return outcome{err: errUnsolicited, evidence: Unsent, over: true}
-		}
+	if c.tcp != nil && !l.arm(out, b, round) {
+		return
 	}
 	var held holding
 	if l.provable {
 		held = c.tcp.keep()
 		defer held.release()
 	}
-	if c.tcp != nil {
-		if v := b.bitByBit(); v != c.tcp.bitByBit.Load() {
-			c.tcp.bitByBit.Store(v)
-		}
-	}
-	sent := c.prepare(req, b, m)
-	resp, err := c.cc.RoundTrip(sent)
+	resp, err := c.cc.RoundTrip(c.prepare(req, b, m))
 	if err != nil {
-		return l.failHTTP1(req, b, round, held, err)
+		l.failHTTP1(out, req, b, round, held, err)
+	} else {
+		l.answeredHTTP1(out, req, resp)
 	}
+}
 
+// arm lets the tracked connection watch for the request. It reports false if the
+// connection turns out to be of no use.
+func (l *lease) arm(out *outcome, b *payload, round uint32) bool {
+	c := l.c
+	// Trap: bytes that arrive after a request was announced but before
+	// it was written become its response.
+	c.tcp.awaitQuiet()
+	if err := c.cc.Err(); err != nil {
+		c.pool.bury(c, round, c.deathReason(true))
+		*out = outcome{err: plainCause(err), evidence: Unsent, over: true}
+		return false
+	}
+	if !c.tcp.arm(l.at, l.until, l.doubt) {
+		c.pool.bury(c, round, ClosedUnexpectedData)
+		*out = outcome{err: errUnsolicited, evidence: Unsent, over: true}
+		return false
+	}
+	if v := b.bitByBit(); v != c.tcp.bitByBit.Load() {
+		c.tcp.bitByBit.Store(v)
+	}
+	return true
+}
+
+func (l *lease) answeredHTTP1(out *outcome, req *http.Request, resp *http.Response) {
+	c := l.c
 	resp.Request = req // not the copy that was sent
 	c.headerAt = time.Now()
-	out := outcome{resp: resp}
+	out.resp = resp
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// Trap: the connection is the caller's now and must not be closed.
@@ -109,15 +122,14 @@ func (l *lease) sendHTTP1(req *http.Request, b *payload, m marking) outcome {
 	if !c.returned() {
 		// The Transport was closed meanwhile, and so was the connection.
 		attempt.over()
-		return out
+		return
 	}
 	c.settle(c.headerAt)
-	return out
 }
 
 // prepare returns the request to send: req itself, if nothing about it needs
 // to differ and nothing could leak.
-func (c *conn) prepare(req *http.Request, b *payload, m marking) *http.Request {
+func (c *conn) prepare(req *http.Request, b *payload, m *marking) *http.Request {
 	body, other := b.forAttempt()
 	if req.Context().Done() == nil && cancelOf(req) == nil && !other && !m.elicit && m.header == "" {
 		return req
@@ -129,11 +141,11 @@ func (c *conn) prepare(req *http.Request, b *payload, m marking) *http.Request {
 	return copied
 }
 
-func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, held holding, err error) outcome {
+func (l *lease) failHTTP1(out *outcome, req *http.Request, b *payload, round uint32, held holding, err error) {
 	c := l.c
 	attempt := c.attempt
 	alive := c.cc.Err() == nil
-	out := outcome{err: plainCause(err), over: true}
+	out.err, out.over = plainCause(err), true
 	switch {
 	case alive:
 		// The request was invalid; the connection has not seen it.
@@ -144,7 +156,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, held hold
 		}
 		if c.returned() {
 			c.settle(c.headerAt) // also ends the attempt
-			return out
+			return
 		}
 	case req.Context().Err() != nil, requestCanceled(req):
 		c.pool.bury(c, round, ClosedCanceled)
@@ -159,8 +171,7 @@ func (l *lease) failHTTP1(req *http.Request, b *payload, round uint32, held hold
 		c.pool.bury(c, round, failedReason(l.kept(), out.evidence, c.tcp))
 	}
 	attempt.over()
-	l.prove(req, b, held, &out)
-	return out
+	l.prove(req, b, held, out)
 }
 
 func failedReason(kept bool, ev Evidence, tcp *tracked) CloseReason {
@@ -196,7 +207,7 @@ func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome)
 	}
 }
 
-func (l *lease) sendHTTP2(req *http.Request, b *payload, m marking) outcome {
+func (l *lease) sendHTTP2(out *outcome, req *http.Request, b *payload, m *marking) {
 	c := l.c
 	sent := req
 	body, other := b.forAttempt()
@@ -218,9 +229,10 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload, m marking) outcome {
 	if err == nil {
 		resp.Request = req
 		c.wrapShared(resp, req.Method)
-		return outcome{resp: resp}
+		out.resp = resp
+		return
 	}
-	out := outcome{err: legacyCause(req, plainCause(err)), over: true}
+	out.err, out.over = legacyCause(req, plainCause(err)), true
 	out.invalid = b.failed()
 	if req.Context().Err() == nil && !requestCanceled(req) && !out.invalid {
 		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.written.Load() != before
@@ -229,8 +241,7 @@ func (l *lease) sendHTTP2(req *http.Request, b *payload, m marking) outcome {
 		out.alive = !gone && isStreamError(err)
 	}
 	c.streamFailed()
-	l.prove(req, b, held, &out)
-	return out
+	l.prove(req, b, held, out)
 }
 
 // traced calls the hooks around an attempt.

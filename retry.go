@@ -136,7 +136,8 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		c.mark.number = c.number
 		hooks.start(&l, c.number)
 		l.provable = c.wantsProof(&l)
-		out := l.send(c.req, &c.body, c.mark)
+		var out outcome
+		c.sendOn(&l, &out)
 		c.last, c.evidence, c.over = out.failure(&l), out.evidence, out.over && out.evidence != NoEvidence
 		c.answered = out.resp != nil
 		if out.evidence == NoEvidence {
