@@ -231,6 +231,22 @@ func (w *world) noteUse(s *server, calls int64) {
 			n++
 		}
 	}
+	if calls > 0 && w.plan.Limits.Upstreams > 0 {
+		n = max(n, w.held(s))
+	}
 	for most := w.mostUsed.Load(); n > most && !w.mostUsed.CompareAndSwap(most, n); most = w.mostUsed.Load() {
 	}
+}
+
+// held is how many upstreams the Transport counts as in use, with s, which is about
+// to be. It knows of one thing more than the world does: dials that wait for their
+// turn, which hold a place.
+func (w *world) held(s *server) int64 {
+	n := int64(1)
+	for _, u := range w.tr.Stats().Upstreams {
+		if u.Name != s.URL && (u.Open > 0 || u.InFlight > 0) {
+			n++
+		}
+	}
+	return n
 }
