@@ -266,12 +266,15 @@ func (w *world) read(rec *callRecord, ctx context.Context, resp *http.Response) 
 		resp.Body.Close()
 	}()
 	if resp.Header.Get("X-Forged") != "" {
-		// Nobody can tell if it comes while the request is on its way. That none is
-		// sent once it has come is for the socket to see.
+		if sock != nil && !sock.mayBeTaken() {
+			w.violate("P3", "%s got what had come before it was sent", rec.id)
+		}
 		return
 	}
 	if id := resp.Header.Get("X-Id"); id != rec.id && (id != "" || resp.StatusCode == http.StatusOK) {
-		w.violate("P3", "%s got status %d of %q", rec.id, resp.StatusCode, id)
+		if !rec.server.outOfStep(sock) {
+			w.violate("P3", "%s got status %d of %q", rec.id, resp.StatusCode, id)
+		}
 		return
 	}
 	switch rec.call.Read {
@@ -304,6 +307,9 @@ func (w *world) read(rec *callRecord, ctx context.Context, resp *http.Response) 
 			rec.err = err
 			return
 		}
+	}
+	if sock != nil {
+		sock.readToTheEnd()
 	}
 	w.checkAnswer(rec, resp, got.String())
 }

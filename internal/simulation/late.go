@@ -35,8 +35,8 @@ func (s *socket) tooLate(now time.Time) string {
 	if !s.endedAt.IsZero() && s.endedAt.Before(now) {
 		return fmt.Sprintf("%v after it was known to be closed", now.Sub(s.endedAt))
 	}
-	if !s.forgedAt.IsZero() && s.forgedAt.Before(now) {
-		return fmt.Sprintf("%v after bytes had come that nobody had asked for", now.Sub(s.forgedAt))
+	if s.unasked.known(now) {
+		return fmt.Sprintf("%v after bytes had come that nobody had asked for", now.Sub(s.unasked.at))
 	}
 	if s.requests == 0 {
 		return "" // what was dialed for a request serves it

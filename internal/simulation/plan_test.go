@@ -52,7 +52,7 @@ func TestASocketSeesARequestThatComesTooLate(t *testing.T) {
 	require.Empty(t, fine().tooLate(now))
 	for want, spoil := range map[string]func(*socket){
 		"known to be closed":    func(s *socket) { s.endedAt = now.Add(-1) },
-		"nobody had asked for":  func(s *socket) { s.forgedAt = now.Add(-1) },
+		"nobody had asked for":  func(s *socket) { s.unasked.at = now.Add(-1) },
 		"it is the last one":    func(s *socket) { s.last = true },
 		"limit 4.75s":           func(s *socket) { s.heardAt = now.Add(-4750 * time.Millisecond) },
 		"as number 4":           func(s *socket) { s.requests = 3 },

@@ -19,10 +19,10 @@ type socket struct {
 
 	mu       sync.Mutex
 	closed   bool
-	heardAt  time.Time      // when bytes were read last, or a response's reader had its last chance to
-	endedAt  time.Time      // when a Read told that the server had ended the connection
-	forgedAt time.Time      // when bytes came that no request had asked for
-	requests int            // heads written
+	heardAt  time.Time // when bytes were read last, or a response's reader had its last chance to
+	endedAt  time.Time // when a Read told that the server had ended the connection
+	requests int       // heads written
+	unasked  unasked
 	wrote    map[string]int // of these, by the call's id
 	last     bool           // a response said that it is the last
 	hint     time.Duration  // the last Keep-Alive header's timeout
@@ -62,9 +62,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	if n > 0 {
 		s.heardAt = time.Now()
-		if s.forgedAt.IsZero() && bytes.Contains(p[:n], []byte("X-Forged")) {
-			s.forgedAt = s.heardAt
-		}
+		s.hearLocked(p[:n])
 	}
 	if err != nil && s.endedAt.IsZero() && !s.closed && !isTimeout(err) {
 		s.endedAt = time.Now()
@@ -78,10 +76,14 @@ func isTimeout(err error) bool {
 }
 
 func (s *socket) Write(p []byte) (int, error) {
-	id := ""
-	if s.server.w.plan.Protocol == HTTP1 {
-		id = requestID(p)
+	switch s.server.w.plan.Protocol {
+	case H2C, TLSH2:
+		return s.Conn.Write(p)
+	case TLS:
+		s.writeRecord(p)
+		return s.Conn.Write(p)
 	}
+	id := requestID(p)
 	if id == "" {
 		return s.Conn.Write(p)
 	}

@@ -50,6 +50,7 @@ type server struct {
 	addr string
 
 	calls, dialing, open atomic.Int64
+	crossed              atomic.Bool // a forged response crossed a request
 
 	mu    sync.Mutex
 	dials []dialRecord

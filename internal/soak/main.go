@@ -18,6 +18,7 @@ type options struct {
 	callers int
 	every   time.Duration
 	seed    uint64
+	profile string
 }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
@@ -28,6 +29,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.callers, "callers", 500, "how many callers there are")
 	flags.DurationVar(&o.every, "every", 0, "the `time` between samples (0: a 120th of -for, at least 250 ms)")
 	flags.Uint64Var(&o.seed, "seed", 1, "of what is drawn: requests, faults")
+	flags.StringVar(&o.profile, "profile", "", "write heap profiles of each quarter's end to files that begin with this `name`")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/metrics"
+	"runtime/pprof"
 	"time"
 
 	"github.com/idlewise/idlewise"
@@ -58,3 +60,12 @@ func (s sample) String() string {
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+
+// writeHeapProfile writes what is live, as of the last garbage collection.
+func writeHeapProfile(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
+}

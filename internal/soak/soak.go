@@ -77,7 +77,7 @@ func (t *traffic) run(ctx context.Context, o options, all *servers, out io.Write
 	sums.Faults = make(map[string]int)
 	ticker := time.NewTicker(o.every)
 	defer ticker.Stop()
-	printed := time.Time{}
+	printed, quarter := time.Time{}, 1
 	for {
 		select {
 		case <-ticker.C:
@@ -93,6 +93,12 @@ func (t *traffic) run(ctx context.Context, o options, all *servers, out io.Write
 		samples = append(samples, s)
 		if err := sums.add(all); err != nil {
 			return samples, sums, err
+		}
+		if o.profile != "" && s.at >= time.Duration(quarter)*o.length/4-2*o.every {
+			if err := writeHeapProfile(fmt.Sprintf("%s%d", o.profile, quarter)); err != nil {
+				return samples, sums, err
+			}
+			quarter++
 		}
 		if time.Since(printed) >= o.length/30 {
 			printed = time.Now()

@@ -72,5 +72,5 @@ func TestWhatIsNotUnderstoodIsRefused(t *testing.T) {
 	}
 	o, err := parseOptions(nil, io.Discard)
 	require.NoError(t, err)
-	require.Equal(t, options{10 * time.Minute, 500, 5 * time.Second, 1}, o)
+	require.Equal(t, options{length: 10 * time.Minute, callers: 500, every: 5 * time.Second, seed: 1}, o)
 }
