@@ -109,12 +109,13 @@ func (l *lease) answeredHTTP1(out *outcome, req *http.Request, resp *http.Respon
 		c.ending, out.evidence = ClosedStaleOnUse, Unknown
 	case resp.Close || req.Close:
 		c.ending = ClosedConnectionClose
-	case c.pool.u.policy().Hint != Off:
-		// A response that announces nothing takes nothing back.
+	default:
+		// A response that announces nothing takes nothing back. Whether it is
+		// believed says the policy in force when it matters.
 		if h := hintOf(resp); h != (hint{}) {
 			c.hint = h
 		}
-		if c.hint.last {
+		if c.hint.last && c.pool.u.policy().Hint != Off {
 			c.ending = ClosedMaxRequests
 		}
 	}

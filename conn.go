@@ -152,6 +152,9 @@ func (c *conn) expiredLocked(now time.Time, p *Policy) CloseReason {
 	if c.tcp != nil && !c.h2 && c.tcp.tainted.Load() {
 		return ClosedUnexpectedData
 	}
+	if c.hint.last && p.Hint != Off {
+		return ClosedMaxRequests // it was not believed when it came
+	}
 	if over(elapsed(c.born, now), c.maxAge) {
 		return ClosedMaxAge // also if it was never used
 	}

@@ -172,7 +172,12 @@ func (p *pool) noteClosed(c *conn, now time.Time) {
 
 // limitLocked says how old c may get while idle.
 func (p *pool) limitLocked(c *conn) idleLimit {
-	return idleLimitFor(p.u.policy(), c.hint.timeout, c.rtt, p.knownLocked(c.peer))
+	pol := p.u.policy()
+	hinted := c.hint.timeout
+	if pol.Hint == Off {
+		hinted = 0
+	}
+	return idleLimitFor(pol, hinted, c.rtt, p.knownLocked(c.peer))
 }
 
 // knownLocked returns what was learned about connections to the address.

@@ -137,6 +137,38 @@ func TestNewLimitsHoldForConnectionsThatAreIdle(t *testing.T) {
 	})
 }
 
+func TestAnAnnouncementIsBelievedFromWhenThePolicySaysSo(t *testing.T) {
+	for announced, why := range map[string]CloseReason{"timeout=1": ClosedIdleDeadline, "max=0": ClosedMaxRequests} {
+		t.Run(announced, func(t *testing.T) {
+			inWorld(t, worldConfig{
+				server: faultserver.Config{KeepAlive: announced},
+				client: Config{Policies: Policies{Default: Policy{Hint: Off, Canary: Off}}},
+			}, func(t *testing.T, w *world) {
+				w.mustDo("GET", "/", "")
+				time.Sleep(2 * time.Second)
+				w.mustDo("GET", "/", "")
+				require.EqualValues(t, 1, w.only().Opened, "it is not believed")
+
+				w.setDefault(Policy{Canary: Off})
+				time.Sleep(2 * time.Second)
+				w.mustDo("GET", "/", "")
+				require.EqualValues(t, 2, w.only().Opened, "it is, though it came before")
+				require.NotZero(t, w.closed(why))
+			})
+		})
+	}
+}
+
+func TestAnAnnouncementIsBelievedUntilThePolicySaysOtherwise(t *testing.T) {
+	inWorld(t, worldConfig{server: faultserver.Config{KeepAlive: "timeout=1"}}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		w.setDefault(Policy{Hint: Off})
+		time.Sleep(2 * time.Second)
+		w.mustDo("GET", "/", "")
+		require.EqualValues(t, 1, w.only().Opened)
+	})
+}
+
 func TestWhatWasLearnedOutlivesAPolicy(t *testing.T) {
 	inWorld(t, worldConfig{server: faultserver.Config{IdleTimeout: 5 * time.Second}}, func(t *testing.T, w *world) {
 		for range 2 {
