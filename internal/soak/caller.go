@@ -24,7 +24,8 @@ type traffic struct {
 
 	answered, unavailable, abandoned, refused, failed atomic.Int64
 
-	bodies, closed, closedAgain atomic.Int64 // the requests' own bodies
+	bodies      sync.Map     // the requests' own that are not closed
+	closedAgain atomic.Int64 // bodies
 
 	mu     sync.Mutex
 	wrongs []string // at most maxWrongs
@@ -41,15 +42,16 @@ func (t *traffic) wrong(format string, args ...any) {
 	}
 }
 
-// call sends requests, one after the other, until ctx ends. Some callers pause
-// about as long as the servers let a connection idle.
+// call sends requests, one after the other, until ctx ends. Its pauses are about as
+// long as the servers let a connection idle, and long enough for two processors: what
+// is in use is not to depend on what else the machine does.
 func (t *traffic) call(ctx context.Context, rng *rand.Rand) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
-		d := time.Duration(rng.ExpFloat64() * float64(30*time.Millisecond))
+		d := time.Duration(rng.ExpFloat64() * float64(200*time.Millisecond))
 		if rng.IntN(2) == 0 {
-			d = time.Duration(rng.Float64() * 1.2 * float64(idleTimeout))
+			d = time.Duration(rng.Float64() * 2 * float64(idleTimeout))
 		}
 		pause.Reset(d)
 		select {
@@ -69,12 +71,13 @@ type request struct {
 	size    int // of its body
 	want    int // bytes of the response's body, beside the answer
 	abandon int // of twenty: 0 closes the response unread, 1 after a few bytes
+	outcome string
 }
 
 // one sends a request as a careless program might: with a context that may end at
 // any time, and a response that may not be read.
 func (t *traffic) one(rng *rand.Rand) {
-	r := request{
+	r := &request{
 		n: t.next.Add(1), http2: rng.IntN(2) == 0, want: rng.IntN(1000), abandon: rng.IntN(20),
 		method: []string{"POST", "POST", "POST", "GET", "GET", "PUT", "DELETE", "HEAD"}[rng.IntN(8)],
 	}
@@ -102,6 +105,7 @@ func (t *traffic) one(rng *rand.Rand) {
 	if err == nil {
 		err = t.take(r, resp)
 	}
+	r.outcome = fmt.Sprint(err)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -113,7 +117,7 @@ func (t *traffic) one(rng *rand.Rand) {
 	}
 }
 
-func (t *traffic) request(ctx context.Context, r request, rng *rand.Rand) *http.Request {
+func (t *traffic) request(ctx context.Context, r *request, rng *rand.Rand) *http.Request {
 	urls := t.client.urls[0]
 	if r.http2 {
 		urls = t.client.urls[1]
@@ -137,17 +141,17 @@ func (t *traffic) request(ctx context.Context, r request, rng *rand.Rand) *http.
 	case 0:
 		req.Body = io.NopCloser(bytes.NewReader(payload))
 	case 1:
-		req.Body = t.body(payload)
+		req.Body = t.body(r, payload, false)
 	case 2:
-		req.Body = t.body(payload)
-		req.GetBody = func() (io.ReadCloser, error) { return t.body(payload), nil }
+		req.Body = t.body(r, payload, false)
+		req.GetBody = func() (io.ReadCloser, error) { return t.body(r, payload, true), nil }
 	}
 	return req
 }
 
 // take reads a response as its request wants it, and sees whether it is the right
 // one.
-func (t *traffic) take(r request, resp *http.Response) error {
+func (t *traffic) take(r *request, resp *http.Response) error {
 	defer resp.Body.Close()
 	if resp.Header.Get("X-Forged") != "" {
 		t.wrong("request %d got a response that nobody had asked for", r.n)
@@ -183,20 +187,22 @@ func (t *traffic) take(r request, resp *http.Response) error {
 // A body is a request's body that knows whether it was closed once.
 type body struct {
 	io.Reader
+	of     *request
+	again  bool // from GetBody
 	t      *traffic
 	closed atomic.Bool
 }
 
-func (t *traffic) body(payload []byte) *body {
-	t.bodies.Add(1)
-	return &body{Reader: bytes.NewReader(payload), t: t}
+func (t *traffic) body(r *request, payload []byte, again bool) *body {
+	b := &body{Reader: bytes.NewReader(payload), of: r, again: again, t: t}
+	t.bodies.Store(b, nil)
+	return b
 }
 
 func (b *body) Close() error {
 	if b.closed.Swap(true) {
 		b.t.closedAgain.Add(1)
-	} else {
-		b.t.closed.Add(1)
 	}
+	b.t.bodies.Delete(b)
 	return nil
 }

@@ -164,9 +164,11 @@ func (t *traffic) checkLeft(before goleak.Option, files int) {
 			}
 		}
 	}
-	if n, closed := t.bodies.Load(), t.closed.Load(); n != closed {
-		t.wrong("%d of %d request bodies were closed", closed, n)
-	}
+	t.bodies.Range(func(key, _ any) bool {
+		b := key.(*body)
+		t.wrong("a body of request %+v (by GetBody: %v) was not closed", *b.of, b.again)
+		return true
+	})
 	if n := t.closedAgain.Load(); n > 0 {
 		t.wrong("request bodies were closed again, %d times", n)
 	}
