@@ -134,7 +134,9 @@ func (w *world) start() error {
 			return err
 		}
 	}
-	base := &http.Transport{Protocols: protocols, DialContext: w.dial}
+	// A handshake with a server that has vanished ends, elsewhere by the kernel's
+	// keep-alive, which memnet has not got.
+	base := &http.Transport{Protocols: protocols, DialContext: w.dial, TLSHandshakeTimeout: 10 * time.Second}
 	if p.Protocol.tls() {
 		base.TLSClientConfig = w.servers[0].TLSClientConfig()
 		base.TLSClientConfig.CurvePreferences = []tls.CurveID{tls.X25519} // the cheapest
