@@ -112,7 +112,7 @@ func (b *payload) rewind(attemptOver bool) error {
 	if attemptOver {
 		b.close()
 	} else {
-		b.leave()
+		b.drop()
 	}
 	body, err := b.again()
 	if err != nil {
@@ -150,6 +150,16 @@ func (b *payload) close() {
 // while it reads.
 func (b *payload) leave() {
 	if b.guard != nil {
+		b.guard.release()
+	}
+}
+
+// drop is leave for an attempt that another follows. Trap: HTTP/1's RoundTrip does
+// not close the body where the context had ended before it could take it up. What is
+// untouched is of no use to that attempt any more.
+func (b *payload) drop() {
+	if b.guard != nil {
+		b.guard.closeUntouched()
 		b.guard.release()
 	}
 }
@@ -214,6 +224,13 @@ func (g *guard) Close() error {
 	g.closed = true
 	g.mu.Unlock()
 	return g.body.Close()
+}
+
+// closeUntouched closes the body when it is released, if nothing of it was read.
+func (g *guard) closeUntouched() {
+	g.mu.Lock()
+	g.held = g.held || !g.touched
+	g.mu.Unlock()
 }
 
 // release ends the putting off.

@@ -303,3 +303,37 @@ func TestABodyIsNotClosedWhileItIsRead(t *testing.T) {
 		})
 	}
 }
+
+// Trap: where a try's context ends before net/http's write loop has taken the request
+// up, HTTP/1's RoundTrip returns and nobody closes the body.
+func TestABodyThatNetHTTPNeverTookUpIsClosedBeforeTheNextIsUsed(t *testing.T) {
+	first, second := newWatchedBody("body"), newWatchedBody("body")
+	req := request(t, "PUT", "http://example.com/", first)
+	req.GetBody = func() (io.ReadCloser, error) { return second, nil }
+	var b payload
+	b.begin(req)
+	given, _ := b.forAttempt()
+	require.NoError(t, b.rewind(false))
+	require.EqualValues(t, 1, first.closed.Load())
+	n, err := given.Read(make([]byte, 1))
+	require.Zero(t, n, "net/http is late")
+	require.Error(t, err)
+	given.Close()
+	require.EqualValues(t, 1, first.closed.Load())
+	b.close()
+	require.EqualValues(t, 1, second.closed.Load())
+}
+
+func TestABodyThatNetHTTPIsReadingIsItsToClose(t *testing.T) {
+	first, second := newWatchedBody("body"), newWatchedBody("body")
+	req := request(t, "PUT", "http://example.com/", first)
+	req.GetBody = func() (io.ReadCloser, error) { return second, nil }
+	var b payload
+	b.begin(req)
+	given, _ := b.forAttempt()
+	given.Read(make([]byte, 1))
+	require.NoError(t, b.rewind(false))
+	require.Zero(t, first.closed.Load())
+	given.Close()
+	require.EqualValues(t, 1, first.closed.Load())
+}
