@@ -16,7 +16,7 @@ const slowBody = 50 * time.Millisecond
 // pause is how long the call's body may keep RoundTrip, and the last Read of the
 // response: net/http does not return while it reads a request's body.
 func (c Call) pause() time.Duration {
-	if c.Body == Slow || c.Body == SlowAgain {
+	if c.Body == Slow || c.Body == SlowAgain || c.Body == SlowChunked {
 		return slowBody
 	}
 	return 0
@@ -64,7 +64,7 @@ func (all *bodies) put(req *http.Request, id string, c Call) *body {
 	b := all.add(id, c.Body, text)
 	req.Body, req.ContentLength = b, int64(len(text))
 	switch c.Body {
-	case Chunked:
+	case Chunked, SlowChunked:
 		req.ContentLength = -1
 	case Replayable, SlowAgain:
 		req.GetBody = func() (io.ReadCloser, error) { return all.add(id, c.Body, text), nil }
@@ -85,7 +85,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.late = b.late || b.closes > 0
 	b.mu.Unlock()
 	switch b.kind {
-	case Slow, SlowAgain:
+	case Slow, SlowAgain, SlowChunked:
 		time.Sleep(slowBody)
 		p = p[:min(len(p), int(b.text.Size()/4)+1)]
 	case Failing:

@@ -68,6 +68,9 @@ func (w *world) call(id string, c Call) {
 	w.calls.Store(id, rec)
 	ctx, cancel := w.context(rec)
 	defer cancel()
+	if rec.call.Linger {
+		ctx = newLingering(ctx)
+	}
 	req, _ := w.request(ctx, id, c, rec.server)
 	before := snapshotOf(req)
 	rec.server.mu.Lock()
@@ -252,8 +255,9 @@ const (
 
 // read takes a response as its call does, and judges it.
 func (w *world) read(rec *callRecord, ctx context.Context, resp *http.Response) {
-	sock := w.socketOf(rec)
+	sock, records := w.socketOf(rec), 0
 	if sock != nil {
+		records = sock.records()
 		sock.announced(resp.Close, hintOf(resp))
 	}
 	touch := func() {
@@ -309,7 +313,7 @@ func (w *world) read(rec *callRecord, ctx context.Context, resp *http.Response) 
 		}
 	}
 	if sock != nil {
-		sock.readToTheEnd()
+		sock.readToTheEnd(records)
 	}
 	w.checkAnswer(rec, resp, got.String())
 }

@@ -56,6 +56,7 @@ func Draw(seed uint64) Plan {
 			}
 		}
 	}
+	dice{rand.New(rand.NewPCG(seed, 3))}.murmur(&p)
 	return p
 }
 

@@ -173,6 +173,7 @@ type Call struct {
 	Key     bool     `json:"key,omitzero"` // an Idempotency-Key
 	Read    Reading  `json:"read,omitzero"`
 	Silent  bool     `json:"silent,omitzero"` // without a Trace
+	Linger  bool     `json:"linger,omitzero"` // its context takes its time to let go, as if the goroutine that asks it to were preempted
 	Until   Duration `json:"until,omitzero"`  // it is repeated, with its gap, until then
 }
 
@@ -188,6 +189,7 @@ const (
 	Chunked     BodyKind = "chunked"       // without a length
 	Slow        BodyKind = "slow"          // a stream that pauses
 	SlowAgain   BodyKind = "slow-get-body" // likewise, with GetBody
+	SlowChunked BodyKind = "slow-chunked"  // a slow stream without a length: with DELETE, net/http awaits its first byte before it writes anything
 	Failing     BodyKind = "failing"       // a stream whose Read fails half-way
 )
 

@@ -176,5 +176,6 @@ var simplerCalls = []func(*Call) bool{
 	func(c *Call) bool { return zero(&c.Key) },
 	func(c *Call) bool { return zero(&c.Read) },
 	func(c *Call) bool { return zero(&c.Silent) },
+	func(c *Call) bool { return zero(&c.Linger) },
 	func(c *Call) bool { return zero(&c.Gap) },
 }

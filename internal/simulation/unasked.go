@@ -15,6 +15,7 @@ type unasked struct {
 	at       time.Time // when bytes came although nothing was on its way
 	along    bool      // together with the end of a response
 	crossed  bool      // a forged response came while a request was on its way
+	records  int       // over TLS: written
 	idleFrom time.Time // over TLS: when a response had been read to its end; zero: something may be on its way
 }
 
@@ -60,6 +61,7 @@ func (s *socket) writeRecord(p []byte) {
 	s.mu.Lock()
 	wrong := s.unasked.known(time.Now()) && !s.unasked.idleFrom.IsZero()
 	s.unasked.idleFrom = time.Time{}
+	s.unasked.records++
 	at := s.unasked.at
 	s.mu.Unlock()
 	if wrong {
@@ -67,10 +69,20 @@ func (s *socket) writeRecord(p []byte) {
 	}
 }
 
-// readToTheEnd is called when a response that came on s has been.
-func (s *socket) readToTheEnd() {
+// records is how many TLS records were written.
+func (s *socket) records() int {
 	s.mu.Lock()
-	s.unasked.idleFrom = time.Now()
+	defer s.mu.Unlock()
+	return s.unasked.records
+}
+
+// readToTheEnd is called when a response that came on s has been. If nothing was
+// written since it began, nothing is on its way.
+func (s *socket) readToTheEnd(records int) {
+	s.mu.Lock()
+	if s.unasked.records == records {
+		s.unasked.idleFrom = time.Now()
+	}
 	s.mu.Unlock()
 }
 
