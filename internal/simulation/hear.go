@@ -13,9 +13,16 @@ var (
 	forgedStart = []byte("HTTP/1.1 200 OK\r\nX-Forged")
 )
 
-// hear takes in what was read next. It reports how many responses to a request
-// began, whether a forged one did, and whether that came along with something else.
-func (e *ear) hear(p []byte) (responses int, forged, along bool) {
+// heard is what a Read brought: how many responses to a request began, how many of
+// them before a forged one did, if one did, and whether that came along with something
+// else.
+type heard struct {
+	answers, before int
+	forged, along   bool
+}
+
+// hear takes in what was read next.
+func (e *ear) hear(p []byte) (h heard) {
 	before := len(e.rest)
 	text := append(e.rest, p...)
 	from := 0
@@ -28,13 +35,15 @@ func (e *ear) hear(p []byte) (responses int, forged, along bool) {
 		from = at + len(statusLine)
 		switch {
 		case bytes.HasPrefix(text[at:], forgedStart):
-			forged = true
-			along = along || at > before
+			if !h.forged {
+				h.before, h.along = h.answers, at > before
+			}
+			h.forged = true
 		case text[from] != '1':
-			responses++
+			h.answers++
 		}
 	}
 	keep := max(from, len(text)-len(forgedStart)+1)
 	e.rest = append(e.rest[:0:0], text[min(keep, len(text)):]...)
-	return responses, forged, along
+	return h
 }

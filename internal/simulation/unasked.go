@@ -31,18 +31,19 @@ func (s *socket) hearLocked(p []byte) {
 	u := &s.unasked
 	switch s.server.w.plan.Protocol {
 	case HTTP1:
-		answers, forged, along := u.ear.hear(p)
-		u.answers += answers
-		if !forged {
+		h := u.ear.hear(p)
+		before := u.answers + h.before
+		u.answers += h.answers
+		if !h.forged {
 			return
 		}
-		if s.requests > u.answers {
+		if s.requests > before {
 			u.crossed = true
 			s.server.crossed.Store(true)
 			return
 		}
 		if u.at.IsZero() {
-			u.at, u.along = s.heardAt, along
+			u.at, u.along = s.heardAt, h.along
 		}
 	case TLS: // whatever the record says
 		if u.at.IsZero() && !u.idleFrom.IsZero() && u.idleFrom.Before(s.heardAt) {
