@@ -56,8 +56,8 @@ func (p *pool) dialForLocked(w *waiter) {
 		// One handshake at a time: if it turns out to be HTTP/2, the
 		// connection serves all. If not, the others dial when that is known.
 		for _, d := range p.dials {
-			if !d.abandoned && !d.started.Before(w.notBefore) {
-				return
+			if !d.abandoned && (d.held || !d.started.Before(w.notBefore)) {
+				return // one that is held begins later than anybody wants
 			}
 		}
 	} else if w.notBefore.IsZero() && p.reliableDialsLocked() >= p.waiters.n {

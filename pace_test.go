@@ -107,6 +107,26 @@ func TestDialsWaitFromTheSecondFailureOnUntilOneSucceeds(t *testing.T) {
 	})
 }
 
+func TestCallersThatWantFreshConnectionsShareADialThatIsHeldBack(t *testing.T) {
+	h2c := func(b *http.Transport) { b.Protocols = protocols(true) }
+	inWorld(t, worldConfig{base: h2c, server: faultserver.Config{Protocols: protocols(true)}}, func(t *testing.T, w *world) {
+		w.refuse.Store(1 << 30)
+		began := time.Now()
+		var callers sync.WaitGroup
+		for n := range 5 {
+			callers.Go(func() {
+				for time.Since(began) < time.Minute {
+					w.do(WithFreshConn(t.Context()), "GET", "/", "")
+					time.Sleep(time.Duration(20+7*n) * time.Millisecond)
+				}
+			})
+		}
+		callers.Wait()
+		// One at a time, each after half a second on average.
+		require.Less(t, w.only().DialErrors, uint64(240))
+	})
+}
+
 func TestDialsThatFailTogetherCountAsOneFailure(t *testing.T) {
 	inWorld(t, worldConfig{}, func(t *testing.T, w *world) {
 		w.refuse.Store(50)
