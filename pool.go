@@ -429,10 +429,7 @@ func (p *pool) closeIdle(why CloseReason) {
 		p.removeLocked(p.oldest, why, &doomed)
 	}
 	p.dropCanaryLocked(&doomed)
-	if p.timer != nil {
-		p.timer.Stop() // nothing is left that it was for; see forgetAttempts
-		p.timer, p.timerAt = nil, time.Time{}
-	}
+	p.stopTimerLocked() // nothing is left that it was for; see forgetAttempts
 	if p.nConns == 0 {
 		p.endVigilLocked(true)
 	}
@@ -480,12 +477,17 @@ func (p *pool) shutNow(err error) {
 	for _, d := range p.dials {
 		d.cancel()
 	}
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timerAt = time.Time{}
-	}
+	p.stopTimerLocked()
 	p.mu.Unlock()
 	doomed.shut()
+}
+
+// stopTimerLocked lets go of the timer, if there is one.
+func (p *pool) stopTimerLocked() {
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer, p.timerAt = nil, time.Time{}
+	}
 }
 
 // closeOldest closes the connection idle for longest, if there is one.

@@ -65,6 +65,11 @@ type registry struct {
 	spelled   map[spelling]*upstream
 	upstreams map[upstreamKey]*upstream
 	past      counts // of records that were dropped
+
+	// crowded is how many records there must be before unused ones are looked
+	// for again: beyond the limit where nearly all were in use the last time.
+	// Else every new upstream would ask all the others in vain.
+	crowded int
 }
 
 // maxSpellings bounds how many spellings of one upstream are remembered; a
@@ -95,7 +100,7 @@ func (t *Transport) upstreamFor(u, proxy *url.URL, onlyHTTP1 bool) *upstream {
 	defer r.mu.Unlock()
 	up = r.upstreams[made.key]
 	if up == nil {
-		if len(r.upstreams) >= t.maxUpstreams {
+		if len(r.upstreams) >= max(t.maxUpstreams, r.crowded) {
 			r.dropUnusedLocked(t.maxUpstreams)
 		}
 		up = made
@@ -149,13 +154,15 @@ func (t *Transport) newUpstream(u, proxy *url.URL, proxyText string, onlyHTTP1 b
 
 // dropUnusedLocked drops records without connections and requests, those
 // unused for longest first, until a sixteenth of the room is free. If all are
-// in use, more are kept than the limit says: requests must be served.
+// in use, more are kept than the limit says: requests must be served. Then it
+// is time to look again when there are a sixteenth more.
 func (r *registry) dropUnusedLocked(limit int) {
 	type candidate struct {
 		up   *upstream
 		used time.Time
 	}
-	target := limit - max(1, limit/16)
+	sixteenth := max(1, limit/16)
+	target := limit - sixteenth
 	var unused []candidate
 	for _, up := range r.upstreams {
 		if used, ok := up.unused(); ok {
@@ -178,6 +185,10 @@ func (r *registry) dropUnusedLocked(limit int) {
 			delete(r.spelled, s)
 		}
 	}
+	r.crowded = 0
+	if left := len(r.upstreams); left > target {
+		r.crowded = left + sixteenth
+	}
 }
 
 // unused reports when the record was last used, if nothing holds it now.
@@ -197,9 +208,11 @@ func (u *upstream) retire(past *counts) bool {
 	if u.inFlight.Load() != 0 || p.open != 0 || p.nConns != 0 || p.probeSlots != 0 {
 		return false
 	}
-	// Nothing can come to it any more, not even by its timer, but for the ends of
-	// connections that the program was handed.
+	// Nothing can come to it any more but the ends of connections that the
+	// program was handed. A timer would hold the record until it fires.
 	p.closed, p.dropped = true, true
+	p.stopTimerLocked()
+	p.endVigilLocked(true)
 	past.add(&p.counts)
 	u.t.groups.leave(u)
 	u.sent.addTo(past)
