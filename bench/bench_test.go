@@ -6,6 +6,8 @@ import (
 	"encoding/csv"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,24 +34,74 @@ func bounded(t *testing.T) context.Context {
 }
 
 func TestEveryProtocolIsMeasuredOnBothSides(t *testing.T) {
-	var out bytes.Buffer
-	err := run(bounded(t), strings.Fields("-pairs 3 -requests 20 -protocols http1,https1,http2,h2c -callers 1,5 -idle 0 -checkout= -csv"), &out, io.Discard)
-	require.NoError(t, err)
-	rows, err := csv.NewReader(&out).ReadAll()
-	require.NoError(t, err)
+	rows := tabulate(t, only+"-pairs 3 -requests 20 -protocols http1,https1,http2,h2c -callers 1,5")
 	require.Len(t, rows, 1+4*2*2*2)
 	for _, r := range rows[1:] {
 		require.Len(t, r, len(rows[0]))
-		require.Equal(t, "3", r[8], "pairs")
-		for i := 4; i < 8; i++ {
+		require.Equal(t, "requests", r[0])
+		require.Equal(t, "3", r[9], "pairs")
+		for i := 5; i < 9; i++ {
 			require.NotEqual(t, "0", r[i], rows[0][i])
 		}
 	}
 }
 
+// only leaves out every table; what comes behind it may choose some.
+const only = "-callers= -idle 0 -checkout= -upstreams= -redials= "
+
+// tabulate runs the command and returns its tables as CSV.
+func tabulate(t *testing.T, flags string) [][]string {
+	file := filepath.Join(t.TempDir(), "tables.csv")
+	err := run(bounded(t), append(strings.Fields(flags), "-csv", file), io.Discard, io.Discard)
+	require.NoError(t, err)
+	f, err := os.Open(file)
+	require.NoError(t, err)
+	defer f.Close()
+	c := csv.NewReader(f)
+	c.FieldsPerRecord = -1
+	rows, err := c.ReadAll()
+	require.NoError(t, err)
+	return rows
+}
+
+func TestManyUpstreamsAreMeasuredWithAndWithoutTheirConnections(t *testing.T) {
+	rows := tabulate(t, only+"-upstreams 30")
+	require.Len(t, rows, 1+len(allKeepings))
+	records := slices.Index(rows[0], "idlewise records")
+	for i, r := range rows[1:] {
+		require.Equal(t, string(allKeepings[i]), r[2])
+		require.Equal(t, "40", r[records], "those of the 10 requests before are among them")
+	}
+}
+
+func TestEachWayToOpenAConnectionTakesTheRoundTripsThatItsProtocolDemands(t *testing.T) {
+	rows := tabulate(t, only+"-redials tcp,tls1.2,tls1.2-resumed,tls1.3,tls1.3-resumed,http2,http2-resumed -pairs 1 -dials 10")
+	require.Len(t, rows, 1+len(allRedials))
+	trips := map[string]string{}
+	for _, r := range rows[1:] {
+		trips[r[1]] = r[2]
+	}
+	// Those of TCP and of the request are among them.
+	want := map[string]string{"tcp": "2", "tls1.2": "4", "tls1.2-resumed": "3", "tls1.3": "3", "tls1.3-resumed": "3"}
+	for redial, n := range want {
+		require.Equal(t, n, trips[redial], redial)
+	}
+}
+
+func TestATransportThatResumesNothingIsNotMeasuredAsOneThatDoes(t *testing.T) {
+	srv, err := server.Start(bounded(t))
+	require.NoError(t, err)
+	defer srv.Stop()
+	rt, err := redialTLS13.transport(sideIdlewise, &srv.Ready, nil)
+	require.NoError(t, err)
+	defer closeTransport(rt)
+	_, err = redialTLS13Resumed.drive(t.Context(), rt, srv, 3, true)
+	require.ErrorContains(t, err, "only 0 of 3 handshakes resumed a session")
+}
+
 func TestIdleConnectionsAreMeasuredInProcessesOfTheirOwn(t *testing.T) {
 	var out bytes.Buffer
-	err := run(bounded(t), strings.Fields("-callers= -idle 50 -checkout 5,20 -samples 1 -requests 20"), &out, io.Discard)
+	err := run(bounded(t), strings.Fields(only+"-idle 50 -checkout 5,20 -samples 1 -requests 20"), &out, io.Discard)
 	require.NoError(t, err)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, 3+1+4, "two tables in:\n%s", out.String())
@@ -103,12 +155,13 @@ func TestProfilesAreWritten(t *testing.T) {
 }
 
 func TestMistakesInFlagsAreAllReported(t *testing.T) {
-	_, err := parseOptions(strings.Fields("-pairs 0 -requests 5 -callers 1,1,x,999 -bodies huge -idle -1 -samples 0 -budget 1ms -contexts= rest"), io.Discard)
+	_, err := parseOptions(strings.Fields("-pairs 0 -requests 5 -callers 1,1,x,999 -bodies huge -idle -1 -samples 0 -budget 1ms -contexts= -upstreams 0 -connections some -redials slow -dials 9999 rest"), io.Discard)
 	require.Error(t, err)
 	for _, want := range []string{
 		`unexpected argument "rest"`, "-pairs: 0;", "-samples: 0;", "-idle: -1;", "-budget: 1ms;",
 		"-callers: 1 is given twice", `-callers: "x" is no number`, "-callers: 999;",
 		`-bodies: "huge" is none of`, "-contexts: nothing is chosen",
+		"-upstreams: 0;", `-connections: "some" is none of`, `-redials: "slow" is none of`, "-dials: 9999;",
 	} {
 		require.ErrorContains(t, err, want)
 	}

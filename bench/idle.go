@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"os"
 	"runtime"
 	"time"
 
@@ -18,11 +17,6 @@ import (
 // Idle connections are measured in a process for each sample, since what one
 // transport has left behind in the runtime, such as goroutines to be used
 // again, would count for the next.
-
-// roleIdle is the role of a process that takes one sample.
-const roleIdle = "idle"
-
-const orderVariable = "IDLEWISE_BENCH_ORDER"
 
 // An idleOrder tells a child what to measure, with HTTP/1.
 type idleOrder struct {
@@ -40,13 +34,9 @@ type idleSample struct {
 }
 
 // sampleIdle is the child's work.
-func sampleIdle(stdin io.Reader, stdout io.Writer) error {
-	go func() {
-		io.Copy(io.Discard, stdin)
-		os.Exit(1) // the parent is gone
-	}()
+func sampleIdle(order string, stdout io.Writer) error {
 	var o idleOrder
-	if err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o); err != nil {
+	if err := json.Unmarshal([]byte(order), &o); err != nil {
 		return fmt.Errorf("%s: %w", orderVariable, err)
 	}
 	rt, err := newTransport(o.Side, http1, &o.Server)
@@ -138,28 +128,6 @@ func checkouts(rt http.RoundTripper, url string, n int) (checkout, request time.
 		return 0, 0, fmt.Errorf("a connection was opened though some were idle")
 	}
 	return median(waits), median(totals), nil
-}
-
-// askIdle has one sample taken, by a process of its own from a server of its
-// own.
-func askIdle(ctx context.Context, o idleOrder) (s idleSample, err error) {
-	srv, err := server.Start(ctx)
-	if err != nil {
-		return s, err
-	}
-	defer srv.Stop()
-	o.Server = srv.Ready
-	order, err := json.Marshal(o)
-	if err != nil {
-		return s, err
-	}
-	c, err := child.Start(ctx, roleIdle, orderVariable+"="+string(order))
-	if err != nil {
-		return s, err
-	}
-	err = c.Read(&s)
-	c.Stop() // it may not have got to its end; its answer is what counts
-	return s, err
 }
 
 // spareFiles is what a process has open besides its connections.

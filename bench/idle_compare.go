@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 // An idleRow compares the sides with a number of idle connections: medians of
@@ -50,7 +52,9 @@ func compareIdle(ctx context.Context, o *options, conns, requests int, progress 
 	for n := range o.samples {
 		for turn := range bothSides {
 			i := (turn + n) % len(bothSides)
-			s, err := askIdle(ctx, idleOrder{Side: bothSides[i], Conns: conns, Requests: requests})
+			s, err := ask[idleSample](ctx, roleIdle, func(srv server.Ready) any {
+				return idleOrder{Side: bothSides[i], Conns: conns, Requests: requests, Server: srv}
+			})
 			if err != nil {
 				return r, fmt.Errorf("%d idle connections of %s: %w", conns, bothSides[i], err)
 			}

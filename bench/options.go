@@ -19,13 +19,18 @@ type options struct {
 	samples  int
 	idle     int
 	checkout []int
-	csv      bool
+	csv      string
 	profile  string
 
 	protocols []protocol
 	callers   []int
 	bodies    []body
 	contexts  []contextKind
+
+	upstreams []int
+	keepings  []keeping
+	dials     int
+	redials   []redial
 }
 
 func parseOptions(args []string, usage io.Writer) (*options, error) {
@@ -37,9 +42,13 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	fs.DurationVar(&o.budget, "budget", 2*time.Minute, "time for the rows of requests; rows that would exceed their share get fewer pairs, at least 3")
 	fs.IntVar(&o.samples, "samples", 3, "processes per transport for memory and checkout, of which the median is given")
 	fs.IntVar(&o.idle, "idle", 2000, "idle connections for the memory of one; 0 leaves it out")
-	fs.BoolVar(&o.csv, "csv", false, "print CSV instead of Markdown")
+	fs.IntVar(&o.dials, "dials", 100, "requests per run of redials")
+	fs.StringVar(&o.csv, "csv", "", "write the tables as CSV to this `file` too")
 	fs.StringVar(&o.profile, "profile", "", "write CPU and allocation profiles of each row and transport to this directory, and measure nothing")
 	checkout := fs.String("checkout", "10,1000,10000", "numbers of idle connections to get one from; empty leaves it out")
+	upstreams := fs.String("upstreams", "4000,10000", "numbers of upstreams to send a request to each of; empty leaves it out")
+	keepings := fs.String("connections", "kept,limited,closed", "of upstreams: all kept idle, at most 1,024 of them, none")
+	redials := fs.String("redials", "tcp,tls1.3,tls1.3-resumed,http2,http2-resumed", "ways to open a connection of these, tls1.2 and tls1.2-resumed; empty leaves it out")
 	protocols := fs.String("protocols", "http1,http2", "of http1, https1, http2 (over TLS), h2c")
 	callers := fs.String("callers", "1,16,128", "numbers of callers; empty leaves requests out")
 	bodies := fs.String("bodies", "empty,4KiB", "of empty (GET, empty response) and 4KiB (POST, response of as much)")
@@ -69,6 +78,14 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 		fail("-budget: %v; at least 1s is needed", o.budget)
 	}
 	o.checkout = numbers("checkout", *checkout, maxIdle, fail)
+	o.upstreams = numbers("upstreams", *upstreams, maxIdle, fail)
+	o.keepings = choices("connections", *keepings, allKeepings, fail)
+	if strings.TrimSpace(*redials) != "" {
+		o.redials = choices("redials", *redials, allRedials, fail)
+	}
+	if o.dials < 1 || o.dials > maxDials {
+		fail("-dials: %d; give 1 to %d", o.dials, maxDials)
+	}
 	o.callers = numbers("callers", *callers, maxCallers, fail)
 	o.protocols = choices("protocols", *protocols, allProtocols, fail)
 	o.bodies = choices("bodies", *bodies, []body{bodyEmpty, body4KiB}, fail)
@@ -85,6 +102,9 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 const (
 	// maxIdle leaves room among a machine's ephemeral ports, 28,000 on Linux.
 	maxIdle = 20000
+	// maxDials is for the same reason: a closed connection holds its port for
+	// a minute.
+	maxDials = 500
 	// maxCallers is what Go's HTTP/2 server permits streams on a connection.
 	maxCallers = 250
 )

@@ -2,18 +2,42 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 
 	"github.com/idlewise/idlewise/bench/internal/table"
 )
 
-func requestTable(rows []row) table.Table {
-	t := table.Table{Head: []string{
+// A named table is what is printed of a measurement.
+type named struct {
+	table.Table
+	name string // the first column of CSV
+}
+
+// A report prints tables as they come.
+type report struct {
+	out io.Writer
+	csv io.Writer // nil: none
+}
+
+func (r report) add(t named) error {
+	if err := t.Write(r.out, false); err != nil || r.csv == nil {
+		return err
+	}
+	labelled := table.Table{Head: append([]string{"table"}, t.Head...)}
+	for _, row := range t.Rows {
+		labelled.Rows = append(labelled.Rows, append([]string{t.name}, row...))
+	}
+	return labelled.Write(r.csv, true)
+}
+
+func requestTable(rows []row) named {
+	t := named{name: "requests", Table: table.Table{Head: []string{
 		"protocol", "callers", "body", "context",
 		"net/http ns/request", "idlewise ns/request", "ratio", "cpu ratio", "pairs",
 		"net/http allocs", "idlewise allocs", "difference",
 		"net/http bytes", "idlewise bytes",
-	}}
+	}}}
 	for _, r := range rows {
 		a, b := r.sides[0], r.sides[1]
 		t.Rows = append(t.Rows, []string{
@@ -26,19 +50,19 @@ func requestTable(rows []row) table.Table {
 	return t
 }
 
-func memoryTable(r *idleRow) table.Table {
+func memoryTable(r *idleRow) named {
 	a, b := r.sides[0].Bytes, r.sides[1].Bytes
-	return table.Table{
+	return named{name: "memory", Table: table.Table{
 		Head: []string{"idle connections", "net/http bytes each", "idlewise bytes each", "ratio"},
 		Rows: [][]string{{strconv.Itoa(r.conns), fmt.Sprintf("%.0f", a), fmt.Sprintf("%.0f", b), fmt.Sprintf("%.3f", b/a)}},
-	}
+	}}
 }
 
-func checkoutTable(rows []idleRow) table.Table {
-	t := table.Table{Head: []string{
+func checkoutTable(rows []idleRow) named {
+	t := named{name: "checkout", Table: table.Table{Head: []string{
 		"idle connections", "net/http checkout ns", "idlewise checkout ns",
 		"net/http ns/request", "idlewise ns/request", "remark",
-	}}
+	}}}
 	for _, r := range rows {
 		cells := []string{strconv.Itoa(r.conns), "", "", "", "", ""}
 		if r.skipped != "" {

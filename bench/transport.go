@@ -22,6 +22,11 @@ var bothSides = [2]side{sideNetHTTP, sideIdlewise}
 // http.DefaultTransport, idlewise everything of its own on, and neither a
 // limit to idle connections.
 func newTransport(s side, p protocol, srv *server.Ready) (http.RoundTripper, error) {
+	return dress(s, newBase(p, srv), -1)
+}
+
+// newBase makes an http.Transport that trusts the server.
+func newBase(p protocol, srv *server.Ready) *http.Transport {
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.MaxIdleConns = 0
 	base.MaxIdleConnsPerHost = 2 * maxIdle
@@ -35,11 +40,16 @@ func newTransport(s side, p protocol, srv *server.Ready) (http.RoundTripper, err
 		base.Protocols.SetUnencryptedHTTP2(true)
 	}
 	base.TLSClientConfig = srv.ClientTLS()
+	return base
+}
+
+// dress makes a side's transport of base. maxIdle is Config.MaxIdleConns.
+func dress(s side, base *http.Transport, maxIdle int) (http.RoundTripper, error) {
 	switch s {
 	case sideNetHTTP:
 		return base, nil
 	case sideIdlewise:
-		return idlewise.New(idlewise.Config{Base: base, MaxIdleConns: -1})
+		return idlewise.New(idlewise.Config{Base: base, MaxIdleConns: maxIdle})
 	}
 	return nil, fmt.Errorf("%q is no transport", s)
 }

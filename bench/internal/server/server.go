@@ -83,13 +83,14 @@ func Serve(stdin io.Reader, stdout io.Writer) error {
 	}
 }
 
-// handler answers a GET of / with nothing, one of /byte with a byte, and a
-// POST with as much as it got.
+// handler answers a GET of / with nothing, one of /byte with a byte, one of
+// /cpu with the server's processor time, and a POST with as much as it got.
 func handler() http.Handler {
 	answer := bytes.Repeat([]byte{'x'}, MaxBody)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /byte", func(w http.ResponseWriter, _ *http.Request) { w.Write(answer[:1]) })
+	mux.HandleFunc("GET /cpu", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, child.CPUTime().Nanoseconds()) })
 	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		if err != nil || n > MaxBody {
@@ -143,6 +144,21 @@ func Start(ctx context.Context) (*Server, error) {
 
 // Stop ends it and waits for that.
 func (s *Server) Stop() error { return s.process.Stop() }
+
+// CPU asks for the processor time that the server's process has used.
+func (s *Server) CPU() (time.Duration, error) {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Get(s.URL(false) + "cpu")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var ns int64
+	if _, err := fmt.Fscan(resp.Body, &ns); err != nil {
+		return 0, fmt.Errorf("the server's processor time: %w", err)
+	}
+	return time.Duration(ns), nil
+}
 
 // URL is what clients ask for.
 func (s *Ready) URL(overTLS bool) string {
