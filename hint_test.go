@@ -44,10 +44,18 @@ func TestHintsAreReadAndJunkIsIgnored(t *testing.T) {
 func FuzzHint(f *testing.F) {
 	f.Add("timeout=5, max=100", "max=0")
 	f.Add("timeout=-5", `timeout="5"`)
+	f.Add("timeout=5", "Timeout = 5 ,TIMEOUT=6")
+	f.Add("timeout=99999999999999999999", "timeout=3601")
+	f.Add("timeout=0, max=00", "max, timeout=, =5,,")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		h := parseHint([]string{a, b})
 		if h.timeout < 0 || h.timeout > maxHint {
 			t.Fatalf("timeout %v of %q, %q", h.timeout, a, b)
+		}
+		for _, same := range [][]string{{b, a}, {a + "," + b}} { // RFC 9110 section 5.3
+			if parseHint(same) != h {
+				t.Fatalf("%v of %q, %q, and %v of %q", h, a, b, parseHint(same), same)
+			}
 		}
 	})
 }

@@ -93,6 +93,14 @@ func FuzzProbeEnd(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 408 Request Timeout\r\n\r\n"), "", uint8(0))
 	f.Add(record(23, 19), errTextServerClosedIdle, uint8(0xff))
 	f.Add([]byte{23, 3, 3, 0xff, 0xff, 1}, "x", uint8(2))
+	const attached, raw, h2, layered, goAway = 1, 2, 4, 8, 16
+	for end := range uint8(3) { // none, FIN, RST
+		for _, bits := range []uint8{0, attached, attached | raw, attached | h2, attached | h2 | raw, attached | layered, attached | goAway} {
+			f.Add(record(21, 2), "x", bits|end<<6)
+			f.Add(record(23, 40), "", bits|end<<6)
+			f.Add([]byte(nil), "x", bits|end<<6)
+		}
+	}
 	f.Fuzz(func(t *testing.T, burst []byte, dead string, bits uint8) {
 		w := newProbeWire()
 		w.noteBurstLocked(burst, time.Now())

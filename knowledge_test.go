@@ -87,6 +87,10 @@ func TestCorruptAndForeignKnowledgeIsRefusedAndSaysWhy(t *testing.T) {
 
 func FuzzKnowledge(f *testing.F) {
 	f.Add([]byte(`{"version":1,"upstreams":[{"name":"http://10.0.0.1:80","timeouts":[{"lower_ns":5000000000,"upper_ns":5000000000,"closes":3,"weight":2.1,"survived":0.5}]}]}`))
+	f.Add([]byte(`{"version":1,"upstreams":[{"name":"https://a:443 via http://b:80"},{"name":"http://* via http://b:80"},{"name":"\u0000 x"}]}`))
+	f.Add([]byte(`{"version":1,"upstreams":[{"name":"a"},{"name":"a","timeouts":[{"lower_ns":9223372036854775807,"upper_ns":9223372036854775807,"closes":1,"weight":1e308}]}]}`))
+	f.Add([]byte(`{"version":1,"upstreams":[{"name":"a","timeouts":[{"lower_ns":5,"upper_ns":4,"closes":-1,"weight":-1,"survived":-1}]}]}`))
+	f.Add([]byte(`{"version":7}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		k, err := ParseKnowledge(text)
 		if err != nil {

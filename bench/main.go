@@ -58,7 +58,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return profileAll(ctx, o, progress)
 	}
 	r := report{out: out}
-	if o.csv != "" {
+	switch o.csv {
+	case "":
+	case "-":
+		r = report{out: io.Discard, csv: out}
+	default:
 		f, err := os.Create(o.csv)
 		if err != nil {
 			return fmt.Errorf("-csv: %w", err)
