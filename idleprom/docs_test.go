@@ -4,6 +4,8 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,4 +44,37 @@ func TestTheDocumentationNamesEveryEvent(t *testing.T) {
 	} {
 		require.Contains(t, string(text), "| `"+e.Kind()+"` |")
 	}
+}
+
+func TestTheDocumentationSaysHowManySeriesAnUpstreamHas(t *testing.T) {
+	tr, s := used(t, 5)
+	r := registered(t, NewCollector(tr))
+	families, err := r.Gather()
+	require.NoError(t, err)
+	series, buckets := 0, 0
+	up := strings.Replace(s.URL, "http://localhost", "http://127.0.0.1", 1)
+	for _, f := range families {
+		for _, m := range f.Metric {
+			its := false
+			for _, l := range m.Label {
+				its = its || l.GetValue() == up
+			}
+			switch h := m.Histogram; {
+			case !its:
+			case h != nil:
+				buckets += len(h.Bucket) + 1 // +Inf
+				series += len(h.Bucket) + 3  // and sum and count
+			default:
+				series++
+			}
+		}
+	}
+	text, err := os.ReadFile("../docs/observability.md")
+	require.NoError(t, err)
+	said := regexp.MustCompile(`about (\d+)\s+series, (\d+) of them buckets`).FindStringSubmatch(string(text))
+	require.NotNil(t, said)
+	require.Equal(t, strconv.Itoa(buckets), said[2])
+	about, err := strconv.Atoi(said[1])
+	require.NoError(t, err)
+	require.InDelta(t, series, about, 10)
 }
