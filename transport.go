@@ -123,6 +123,7 @@ type Transport struct {
 	news       *news // nil: nobody wants any; assigned by setUp
 	recent     recent
 	capping    sync.Mutex // held while idle connections beyond maxIdle are closed
+	idlers     idlers     // guarded by it
 	lastConnID atomic.Uint64
 
 	ending   atomic.Bool   // no new requests
@@ -376,31 +377,5 @@ func (t *Transport) noteQuiet() {
 	select {
 	case t.quietNow <- struct{}{}:
 	default:
-	}
-}
-
-func (t *Transport) tooManyIdle() bool { return t.maxIdle > 0 && t.idleConns.Load() > t.maxIdle }
-
-// capIdle closes the connections idle for longest while there are more than
-// the whole Transport may have. No lock is held.
-func (t *Transport) capIdle() {
-	if !t.tooManyIdle() {
-		return
-	}
-	t.capping.Lock() // two at a time would close one too many
-	defer t.capping.Unlock()
-	for t.idleConns.Load() > t.maxIdle {
-		var oldest *pool
-		from := int64(0)
-		t.registry.mu.RLock()
-		for _, u := range t.registry.upstreams {
-			if f := u.pool.idleFrom.Load(); f != 0 && (oldest == nil || f < from) {
-				oldest, from = &u.pool, f
-			}
-		}
-		t.registry.mu.RUnlock()
-		if oldest == nil || !oldest.closeOldest() {
-			return
-		}
 	}
 }

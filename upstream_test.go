@@ -81,3 +81,44 @@ func TestUpstreamsThatAreAllInUseAreNotSearchedAtEachNewOne(t *testing.T) {
 		require.LessOrEqual(t, len(w.tr.registry.upstreams), limit, "once they are unused they are dropped")
 	})
 }
+
+func TestTheConnectionsIdleForLongestAreClosedWithoutASearchForEach(t *testing.T) {
+	const limit, hosts = 10, 100
+	inWorld(t, worldConfig{client: Config{MaxIdleConns: limit}, base: everyName}, func(t *testing.T, w *world) {
+		searches, asOf := 0, int64(0)
+		for i := range hosts {
+			w.get(i)
+			synctest.Wait()
+			if now := w.tr.idlers.asOf; now != asOf {
+				searches++
+				asOf = now
+			}
+			time.Sleep(time.Millisecond)
+		}
+		require.LessOrEqual(t, searches, hosts/limit)
+		require.Positive(t, searches)
+		for _, u := range w.tr.Stats().Upstreams {
+			var host int
+			_, err := fmt.Sscanf(u.Name, "http://upstream%d.test:80", &host)
+			require.NoError(t, err)
+			want := 0
+			if host >= hosts-limit {
+				want = 1
+			}
+			require.Equal(t, want, u.Idle, u.Name)
+		}
+
+		w.get(hosts - limit) // no longer the one idle for longest
+		time.Sleep(time.Millisecond)
+		w.get(hosts)
+		synctest.Wait()
+		for _, u := range w.tr.Stats().Upstreams {
+			switch u.Name {
+			case fmt.Sprintf("http://upstream%d.test:80", hosts-limit):
+				require.Equal(t, 1, u.Idle)
+			case fmt.Sprintf("http://upstream%d.test:80", hosts-limit+1):
+				require.Zero(t, u.Idle)
+			}
+		}
+	})
+}
