@@ -39,7 +39,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	fs.SetOutput(usage)
 	fs.IntVar(&o.pairs, "pairs", 11, "pairs of runs per row, of which the median is given")
 	fs.IntVar(&o.requests, "requests", 3000, "requests per run, shared among the callers")
-	fs.DurationVar(&o.budget, "budget", 90*time.Second, "time for the rows of requests; rows that would exceed their share get fewer pairs, at least 3")
+	fs.DurationVar(&o.budget, "budget", 75*time.Second, "time for the rows of requests; rows that would exceed their share get fewer pairs, at least 3")
 	fs.IntVar(&o.samples, "samples", 3, "processes per transport for memory and checkout, of which the median is given")
 	fs.IntVar(&o.idle, "idle", 2000, "idle connections for the memory of one; 0 leaves it out")
 	fs.IntVar(&o.dials, "dials", 100, "requests per run of redials")
