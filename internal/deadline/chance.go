@@ -25,8 +25,10 @@ const (
 	// Where closes do not agree closely it takes three, and the surprise, in
 	// nats, that chance had brought so many of the last ones there must be great:
 	// the greater the more strays there were, and much greater if they are farther
-	// apart than a coarse timer explains.
+	// apart than a coarse timer explains. Two in a row that agree closely may be
+	// a timeout that was lowered: they are heeded before they are confirmed.
 	scatteredWeight = 2.0
+	inARow          = 1.6
 	scatteredShare  = 0.55
 	leastSurprise   = 9
 	wideSurprise    = 40
@@ -79,7 +81,7 @@ func (l *Learner) surprising(c *cluster) bool {
 		surprise += others * math.Log(others/n/(1-q))
 	}
 	least := float64(leastSurprise)
-	if c.hi-c.lo > Tolerance(c.hi) {
+	if c.hi-c.lo > max(sweep, Tolerance(c.hi)) {
 		least = wideSurprise
 	}
 	return surprise >= least+straySurprise*l.strays && ratio >= unrelated

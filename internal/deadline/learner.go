@@ -2,7 +2,6 @@ package deadline
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -36,10 +35,11 @@ type Learner struct {
 	watch      time.Duration // until when a canary's survival says something of the deadline
 
 	// The closes of the current instant.
-	at     time.Time // of the last of them; zero: there was none
-	lo, hi time.Duration
-	mass   bool // their ages disagree
-	before snapshot
+	at       time.Time // of the last of them; zero: there was none
+	together uint64    // how many
+	lo, hi   time.Duration
+	mass     bool // their ages disagree
+	before   snapshot
 
 	total Tally
 }
@@ -75,10 +75,6 @@ const (
 	// Closes within this time of each other are one instant.
 	instant = 100 * time.Millisecond
 
-	// By how much the ages may differ at which a server closes connections in
-	// one instant because of their timeout: some look once a second.
-	sweep = time.Second + leastTolerance
-
 	// fade is what an outcome leaves of the weights before it. Two closes in a
 	// row confirm a cluster; two survivals in a row, at the least, are needed
 	// to give it up. Where several clusters stand, several servers answer, each
@@ -94,30 +90,8 @@ const (
 	provisionalScattered = 0.3
 	negligible           = 0.05 // the weight at which a cluster is forgotten
 
-	recents        = 8
-	lastAges       = 64
-	toleranceShare = 50 // 2 %
-	leastTolerance = 50 * time.Millisecond
-	closelyShare   = 4000 // 0.025 %
-	widest         = 0.6  // a cluster's width, as a share of its lower edge
-
-	// How far outside of the closes that were seen the next may be, in mean
-	// distances between them: connections are retired so much before the lowest,
-	// and a close so near is one of them. The second is the more generous: a
-	// timeout that varies must not look like several.
-	edgeDistances  = 2
-	reachDistances = 3
+	lastAges = 64
 )
-
-// A cluster is an age, or a small range of ages, at which the server closes.
-type cluster struct {
-	lo, hi time.Duration
-	e, s   float64
-	stands bool            // it was confirmed at the last review
-	before bool            // several closes agreed on it in an earlier process
-	n      int             // closes, ever
-	recent [recents]uint32 // of them, the last ones, in milliseconds
-}
 
 type snapshot struct {
 	clusters [maxClusters]cluster
@@ -125,11 +99,6 @@ type snapshot struct {
 	strays   float64
 	nAges    int
 	oldest   uint32 // of ages: the one whose place in ages is taken by the next
-}
-
-// Tolerance is by how much ages may differ that are taken for the same.
-func Tolerance(age time.Duration) time.Duration {
-	return max(age/toleranceShare, leastTolerance)
 }
 
 // Deadline returns the age at which the server closes idle connections, as far
@@ -153,7 +122,7 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 		return
 	}
 	if l.at.IsZero() || now.Sub(l.at) > instant || now.Before(l.at) {
-		l.at, l.lo, l.hi, l.mass = now, age, age, false
+		l.at, l.together, l.lo, l.hi, l.mass = now, 1, age, age, false
 		l.before = snapshot{l.clusters, l.n, l.strays, l.nAges, l.ages[l.nAges%lastAges]}
 		l.total.Closes++
 		l.event(age)
@@ -164,6 +133,7 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 	// if their ages differ. The lowest speaks for a server that looks at all its
 	// connections once a second.
 	l.at = now
+	l.together++
 	l.lo, l.hi = min(l.lo, age), max(l.hi, age)
 	switch {
 	case l.mass:
@@ -179,7 +149,7 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 		l.review()
 	default:
 		l.mass = true
-		l.total.Mass += 2
+		l.total.Mass += l.together
 		l.total.Closes--
 		l.restore(&l.before)
 		l.review()
@@ -211,6 +181,7 @@ func (l *Learner) event(age time.Duration) {
 	c.add(age)
 	l.ages[l.nAges%lastAges] = milliseconds(age)
 	l.nAges++
+	l.settle(c)
 	at := c.lo
 	for i := range l.n {
 		if o := &l.clusters[i]; o.hi < at {
@@ -237,6 +208,25 @@ func (l *Learner) Survived(age time.Duration) {
 	l.review()
 }
 
+// settle lets the lower edge of a cluster whose closes do not agree follow the
+// last ones, so that a restart shortly before the timeout does not lower it for
+// ever.
+func (l *Learner) settle(c *cluster) {
+	if c.n <= settled || c.closely() {
+		return
+	}
+	lo, known := c.hi, 0
+	for i := l.nAges - 1; i >= max(0, l.nAges-lastAges) && known < settled; i-- {
+		age := time.Duration(l.ages[i%lastAges]) * time.Millisecond
+		if age >= c.lo.Truncate(time.Millisecond) && age <= c.hi {
+			lo, known = min(lo, age), known+1
+		}
+	}
+	if known == settled {
+		c.lo = lo
+	}
+}
+
 // several reports whether timeouts of several servers are confirmed.
 func (l *Learner) several() bool {
 	standing := 0
@@ -253,63 +243,6 @@ func (l *Learner) fading() float64 {
 		return fadeSeveral
 	}
 	return fade
-}
-
-// add notes one more close. If the last ones agree closely, all but one at
-// most, the others were accidents, such as a restart shortly before the timeout,
-// and the cluster shrinks to what agrees.
-func (c *cluster) add(age time.Duration) {
-	c.recent[c.n%recents] = milliseconds(age)
-	c.n++
-	if c.n < recents/2 || closely(c.lo, c.hi) {
-		return
-	}
-	last := c.recent
-	known := last[:min(c.n, recents)]
-	slices.Sort(known)
-	for _, agree := range [][]uint32{known[1:], known[:len(known)-1]} {
-		lo, hi := time.Duration(agree[0])*time.Millisecond, time.Duration(agree[len(agree)-1])*time.Millisecond
-		if closely(lo, hi) {
-			c.lo, c.hi = lo, hi
-			return
-		}
-	}
-}
-
-func milliseconds(d time.Duration) uint32 { return uint32(min(d/time.Millisecond, math.MaxUint32)) }
-
-// closely reports whether ages agree closely.
-func closely(lo, hi time.Duration) bool { return hi-lo <= agreement(lo) }
-
-func agreement(age time.Duration) time.Duration { return max(age/closelyShare, leastTolerance) }
-
-func (c *cluster) closely() bool { return closely(c.lo, c.hi) }
-
-// share is which part of the connections that came to the cluster ended in it.
-func (c *cluster) share() float64 { return c.e / (c.e + c.s) }
-
-// edge is the age that is safe of the cluster: its lowest close, less what the
-// spread of so few lets expect below it.
-func (c *cluster) edge() time.Duration {
-	return max(c.lo/2, c.lo-edgeDistances*(c.hi-c.lo)/time.Duration(c.n))
-}
-
-// reach is by how much the age of a close may differ from those of the cluster
-// and belong to it.
-func (c *cluster) reach() time.Duration {
-	if c.closely() {
-		return Tolerance(c.hi)
-	}
-	return Tolerance(c.hi) + reachDistances*(c.hi-c.lo)/time.Duration(c.n)
-}
-
-// exact reports whether the cluster is a timeout that is always the same.
-func (c *cluster) exact() bool { return c.stands && c.closely() }
-
-// holds reports whether a cluster may reach from lo to hi. Ages that are
-// farther apart are no jitter of one timeout.
-func holds(lo, hi time.Duration) bool {
-	return float64(hi-lo) <= widest*float64(lo) || hi-lo <= leastTolerance
 }
 
 // find returns the cluster that age belongs to, the nearest if there are
@@ -365,7 +298,7 @@ func (l *Learner) forget() {
 	for i := l.n - 1; i > 0; i-- {
 		a, b := &l.clusters[i-1], l.clusters[i]
 		reach := max(a.reach(), b.reach())
-		if a.exact() || b.exact() {
+		if a.firm() || b.firm() {
 			reach = Tolerance(a.hi)
 		}
 		if b.lo-a.hi <= reach && holds(a.lo, max(a.hi, b.hi)) {
@@ -395,7 +328,7 @@ func (l *Learner) review() {
 		case l.confidence != Nothing:
 		case c.stands:
 			l.conclude(c, Confirmed)
-		case c.e >= scatteredWeight && c.share() >= scatteredShare:
+		case (c.e >= scatteredWeight || c.closely() && c.e >= inARow) && c.share() >= scatteredShare:
 			l.conclude(c, Provisional)
 		}
 	}

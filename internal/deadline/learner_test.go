@@ -12,7 +12,10 @@ import (
 // requestsPerCell is 20,000 for the table in the documentation:
 //
 //	go test ./internal/deadline -run Cell -v -requests 20000
-var requestsPerCell = flag.Int("requests", 4000, "requests per cell of the model")
+var (
+	requestsPerCell = flag.Int("requests", 4000, "requests per cell of the model")
+	seedsPerCell    = flag.Int("seeds", 5, "how often cells with frequent restarts are run, with other random numbers each time")
+)
 
 func allCells(requests int) []cell {
 	var cells []cell
@@ -73,6 +76,26 @@ func TestNoCellMeetsATimeoutAfterTheThirdCloseOrOpensConnectionsInVain(t *testin
 	require.LessOrEqual(t, frequent.wrong10, frequent.cells*2/100, "where a server restarts as often as its timeout passes, that is seldom seen")
 }
 
+// A server that restarts every ten minutes can close three connections before
+// its timeout of ten minutes ends the first. Who then is the first to try an age
+// that no connection has lived to see cannot be warned.
+func TestWhoMeetsATimeoutCloseAfterTheThirdIsTheFirstToMeetOneAtAll(t *testing.T) {
+	cells, late := 0, 0
+	for _, c := range allCells(*requestsPerCell) {
+		if c.restart == 0 || c.restart > c.timeout[0] {
+			continue
+		}
+		for seed := range uint64(*seedsPerCell) {
+			c.seed = 1000*seed + uint64(cells)
+			got := c.run(true)
+			require.Equal(t, got.first, got.late, "%v, seed %d", c, c.seed)
+			cells++
+			late += got.late
+		}
+	}
+	t.Logf("in %d cells of %d requests %d met a timeout close after the third close; for each it was the first ever", cells, *requestsPerCell, late)
+}
+
 func TestARaisedTimeoutIsInForceAfterThreeCanaries(t *testing.T) {
 	var l Learner
 	now := epoch
@@ -106,6 +129,38 @@ func TestALoweredTimeoutIsInForceAfterTwoCloses(t *testing.T) {
 	require.Equal(t, 5*time.Second, d)
 }
 
+// Strays as they come between: restarts.
+func TestAmongStraysALoweredTimeoutIsInForceAfterTwoClosesUnlessOneIsNear(t *testing.T) {
+	for _, strays := range []int{1, 2, 5, 20, 60} {
+		third := 0
+		for seed := range uint64(200) {
+			l := newLesson(seed)
+			near := false
+			for i := range max(10, 2*strays) {
+				l.closed(60 * time.Second)
+				if i < strays {
+					age := l.between(time.Second, 59*time.Second)
+					near = near || (age-5*time.Second).Abs() < sweep
+					l.closed(age)
+				}
+			}
+			l.closed(60 * time.Second)
+			l.closed(5 * time.Second)
+			l.closed(5 * time.Second)
+			d, _ := l.Deadline()
+			if d > 5*time.Second {
+				require.True(t, near, "%d strays, seed %d", strays, seed)
+				third++
+				l.closed(5 * time.Second)
+				d, _ = l.Deadline()
+			}
+			require.InDelta(t, 5, d.Seconds(), 1, "%d strays, seed %d", strays, seed)
+		}
+		require.LessOrEqual(t, third, 10)
+		t.Logf("%d strays: %d of 200 took a third close", strays, third)
+	}
+}
+
 func TestClosesAtOneInstantCountOnceOrNotAtAll(t *testing.T) {
 	var l Learner
 	for i := range 5 {
@@ -122,6 +177,13 @@ func TestClosesAtOneInstantCountOnceOrNotAtAll(t *testing.T) {
 	_, sure = l.Deadline()
 	require.Equal(t, Nothing, sure, "a restart closes them all, whatever their age")
 	require.EqualValues(t, 5, l.Tally().Mass)
+	require.Zero(t, l.Tally().Closes)
+
+	l = Learner{}
+	for i, age := range []time.Duration{5, 5, 5, 30, 60} {
+		l.Closed(epoch.Add(time.Duration(i)*ms), age*time.Second)
+	}
+	require.EqualValues(t, 5, l.Tally().Mass, "those that agreed, too")
 	require.Zero(t, l.Tally().Closes)
 }
 

@@ -17,7 +17,10 @@ const ms = time.Millisecond
 type cell struct {
 	timeout  []time.Duration // of the backends behind one address
 	jitter   float64         // each timeout varies by this share, up and down
-	rtt      time.Duration
+	tick     time.Duration   // the server looks at its connections so often
+	rtt      time.Duration   // as it was when the connection was opened
+	lag      time.Duration   // by how much it has become longer
+	usual    bool            // nothing is added to the automatic margin
 	gaps     gapKind
 	restart  time.Duration // between restarts; 0: none
 	requests int
@@ -27,7 +30,7 @@ type cell struct {
 }
 
 func (c cell) String() string {
-	return fmt.Sprintf("T=%v jitter=%v rtt=%v gaps=%v restart=%v", c.timeout, c.jitter, c.rtt, c.gaps, c.restart)
+	return fmt.Sprintf("T=%v jitter=%v tick=%v rtt=%v+%v gaps=%v restart=%v", c.timeout, c.jitter, c.tick, c.rtt, c.lag, c.gaps, c.restart)
 }
 
 type gapKind int
@@ -53,6 +56,7 @@ type modelResult struct {
 	conns     int // opened
 	stale     int // requests that met a timeout close
 	late      int // of them, those after the third close that was learned from
+	first     int // of these, those before which no timeout had ended a connection
 	known     int // stale ones after every timeout was met
 	restarts  int
 	canaries  int
@@ -70,7 +74,9 @@ type model struct {
 	canary      *modelConn
 	learner     *Learner // nil: an oracle
 	nextRestart time.Duration
+	slack       Slack
 	retired     int
+	timedOut    bool                   // a timeout has ended a connection
 	met         map[time.Duration]bool // timeouts that closes were seen of
 	out         modelResult
 }
@@ -91,11 +97,21 @@ func (m *model) limit() time.Duration {
 	if confidence == Nothing {
 		return m.maxIdle
 	}
-	return min(m.maxIdle, max(0, d-Margin(d, m.rtt)))
+	return min(m.maxIdle, max(0, d-m.margin(d)))
+}
+
+func (m *model) margin(d time.Duration) time.Duration {
+	if m.usual {
+		return Margin(d, m.rtt)
+	}
+	return m.slack.Margin(d, m.rtt)
 }
 
 func (m *model) draw() time.Duration {
 	t := m.timeout[m.rng.IntN(len(m.timeout))]
+	if m.tick > 0 {
+		return t + time.Duration(m.rng.Int64N(int64(m.tick)))
+	}
 	return t + time.Duration((m.rng.Float64()*2-1)*m.jitter*float64(t))
 }
 
@@ -107,7 +123,7 @@ func (m *model) pass(until time.Duration) {
 		for i := range m.idle {
 			c := m.idle[i]
 			if end := c.idleSince + c.timeout; end <= at {
-				at, what = end, func() { m.drop(i); m.closed(end, c.timeout) }
+				at, what = end, func() { m.drop(i); m.timeOut(end, c.timeout) }
 			}
 			if end := c.idleSince + limit; end < at {
 				at, what = end, func() { m.drop(i); m.retire(c, end, limit) }
@@ -115,7 +131,7 @@ func (m *model) pass(until time.Duration) {
 		}
 		if c := m.canary; c != nil {
 			if end := c.idleSince + c.timeout; end <= at {
-				at, what = end, func() { m.canary = nil; m.closed(end, c.timeout) }
+				at, what = end, func() { m.canary = nil; m.timeOut(end, c.timeout) }
 			}
 			if end := c.idleSince + c.canary; end < at {
 				at, what = end, func() { m.canary = nil; m.survived(c.canary) }
@@ -146,6 +162,11 @@ func (m *model) pass(until time.Duration) {
 }
 
 func (m *model) drop(i int) { m.idle = append(m.idle[:i:i], m.idle[i+1:]...) }
+
+func (m *model) timeOut(at, age time.Duration) {
+	m.timedOut = true
+	m.closed(at, age)
+}
 
 func (m *model) closed(at, age time.Duration) {
 	for _, t := range m.timeout {
@@ -189,18 +210,32 @@ func (m *model) request() modelConn {
 			m.retire(c, m.now, age)
 			continue
 		}
-		if age+m.rtt < c.timeout {
+		known := Nothing
+		var d time.Duration
+		if m.learner != nil {
+			d, known = m.learner.Deadline()
+		}
+		if age+m.rtt+m.lag < c.timeout {
 			m.survived(age)
+			if known != Nothing {
+				m.slack.Held(d, m.margin(d), age)
+			}
 			return c
+		}
+		if known != Nothing {
+			m.slack.Missed(d, m.margin(d), age)
 		}
 		m.out.stale++
 		if m.learner != nil && m.learner.Tally().Closes >= 3 {
 			m.out.late++
+			if !m.timedOut {
+				m.out.first++
+			}
 		}
 		if len(m.met) == len(m.timeout) {
 			m.out.known++
 		}
-		m.closed(c.idleSince+c.timeout, c.timeout)
+		m.timeOut(c.idleSince+c.timeout, c.timeout)
 	}
 	m.out.conns++
 	return modelConn{}
