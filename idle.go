@@ -49,10 +49,12 @@ func (l idleLimit) reached(age time.Duration) bool {
 	return l.source != DeadlineNone && age >= l.age
 }
 
-// A lesson is a deadline that was learned.
+// A lesson is a deadline that was learned, and how much more margin than usual
+// proved necessary.
 type lesson struct {
 	deadline time.Duration
 	sure     deadline.Confidence
+	slack    deadline.Slack
 }
 
 // idleLimitFor answers the one question the pool asks: how old may an idle
@@ -78,7 +80,7 @@ func idleLimitFor(p *Policy, hinted, rtt time.Duration, known lesson) idleLimit 
 		case p.IdleMargin > 0:
 			l.margin = p.IdleMargin
 		case p.IdleMargin == 0:
-			l.margin = deadline.Margin(l.server, rtt)
+			l.margin = known.slack.Margin(l.server, rtt)
 		}
 		l.age = max(0, l.server-l.margin)
 	}

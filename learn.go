@@ -163,6 +163,18 @@ func (e *experience) survived(address string, age time.Duration) bool {
 	return true
 }
 
+// missedLocked learns that a request met a close on c, which had been idle for
+// less than its limit: the margin may be too narrow.
+func (p *pool) missedLocked(c *conn, now time.Time) {
+	pol := p.u.policy()
+	if pol.IdleMargin != 0 || pol.Learning == Off || c.idledFor <= 0 {
+		return
+	}
+	if l := p.limitLocked(c); p.slack.Missed(l.server, l.margin, c.idledFor) {
+		p.relimitLocked(now)
+	}
+}
+
 // noteClosed is closedLocked for a connection that was taken and found closed.
 func (p *pool) noteClosed(c *conn, now time.Time) {
 	p.mu.Lock()
@@ -186,14 +198,14 @@ func (p *pool) knownLocked(address string) lesson {
 	if r.policy.Learning == Off {
 		return lesson{}
 	}
+	known := lesson{slack: p.slack}
 	g := r.group
 	g.lock()
 	defer g.unlock()
-	if g.learned == nil {
-		return lesson{}
+	if g.learned != nil {
+		known.deadline, known.sure = g.learned.known(address)
 	}
-	d, sure := g.learned.known(address)
-	return lesson{d, sure}
+	return known
 }
 
 // relimitLocked applies what was learned to the connections that are idle.

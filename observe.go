@@ -295,7 +295,7 @@ func (u *observed) staleHit(req *http.Request, opt options, a *watched, now time
 // is known so far.
 func (u *observed) limit() idleLimit {
 	d, sure := u.learner.Deadline()
-	return idleLimitFor(&defaultPolicy, u.hint, 0, lesson{d, sure})
+	return idleLimitFor(&defaultPolicy, u.hint, 0, lesson{deadline: d, sure: sure})
 }
 
 // provableHere reports whether the kernel could be asked what became of a

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/idlewise/idlewise/internal/deadline"
 )
 
 // A pool holds the connections to one upstream, the callers that wait for
@@ -52,10 +54,11 @@ type pool struct {
 	lastUse time.Time
 	vigil   vigil // over the requests in flight
 
-	taught    uint64        // of the group's, what the idle connections' limits follow
-	canary    *conn         // it left the pool, and its socket is open
-	announced time.Duration // by the server's last Keep-Alive header
-	told      idleLimit     // by the last DeadlineChanged
+	slack     deadline.Slack // in the automatic margin
+	taught    uint64         // of the group's, what the idle connections' limits follow
+	canary    *conn          // it left the pool, and its socket is open
+	announced time.Duration  // by the server's last Keep-Alive header
+	told      idleLimit      // by the last DeadlineChanged
 
 	readiness readiness
 
@@ -336,6 +339,7 @@ func (p *pool) giveBack(c *conn, round uint32, now time.Time) (*attemptContext, 
 			p.announced = c.hint.timeout
 			p.noteDeadlineLocked(now)
 		}
+		p.slack.Held(c.limit.server, c.limit.margin, c.idledFor)
 		p.survivedLocked(c, c.idledFor, now)
 		c.idleSince, c.took = now, elapsed(c.sentAt, now)
 		// The server's clock may have started when it had written the

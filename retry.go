@@ -464,6 +464,9 @@ func (c *call) learn(l *lease, number int, out outcome, now time.Time, resent bo
 			p.counts.idleAtStaleHit.observe(l.idleAge)
 			p.historyLocked().addIdle(IdleClose{now, l.idleAge, ClosedStaleOnUse.String()})
 		}
+		if l.wasIdle && out.evidence != Unsent && !isSilence(out.err) {
+			p.missedLocked(l.c, now)
+		}
 	}
 	p.mu.Unlock()
 	c.u.t.note(AttemptFailed{c.u.info(now), l.record(number, out, resent), c.method(), isIdempotent(c.req, c.opt), stale})

@@ -313,6 +313,7 @@ func (c *conn) wrapShared(resp *http.Response, method string) {
 	c.entering--
 	c.answered, c.served = true, true
 	s := stream{epoch: c.epoch, headerAt: time.Now()}
+	c.pool.slack.Held(c.limit.server, c.limit.margin, c.idledFor)
 	c.pool.survivedLocked(c, c.idledFor, s.headerAt)
 	c.idledFor = 0
 	c.pool.mu.Unlock()

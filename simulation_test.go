@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -75,6 +76,7 @@ type learningResult struct {
 	closes    uint64 // that were learned from
 	early     int    // POSTs that met a timeout close until the third close that was learned from
 	late      int    // and those that did afterwards
+	first     int    // of these, those before which no timeout close was learned from
 	known     int    // and those that did after all the backends' timeouts were met
 	crossed   int    // POSTs that met a restart
 	looks     int    // at the deadline in force, once confirmed
@@ -227,6 +229,9 @@ func (s *simulation) judge(taught uint64) {
 				s.out.early++
 			} else {
 				s.out.late++
+				if !slices.Contains(s.met, true) {
+					s.out.first++
+				}
 			}
 			if s.allMet() {
 				s.out.known++
