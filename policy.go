@@ -55,7 +55,9 @@ type Policy struct {
 	// is retired. Off: no margin, for tests.
 	//
 	// Default: automatic, from the timeout T and the round-trip time:
-	// max(1.25 RTT + 10 ms, min(20 % of T, max(250 ms, 1 % of T))).
+	// max(1.25 RTT + 10 ms, min(20 % of T, max(250 ms, 1 % of T))). It is
+	// widened, to T/2 at most, where requests meet closes all the same, and
+	// narrowed again slowly, unless Learning is Off.
 	IdleMargin time.Duration
 
 	// Hint says whether Keep-Alive: timeout=N and max=N in HTTP/1 responses

@@ -17,7 +17,7 @@ type server struct {
 	announced, elicited time.Duration
 
 	// Its timer is coarse: closes come up to a second after the timeout. It
-	// takes dozens of them until it is known well how early they may come.
+	// takes a dozen of them until it is known well how early they may come.
 	coarse bool
 
 	start func(t *testing.T) *site // skips the test if it is not installed
