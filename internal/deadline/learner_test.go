@@ -234,8 +234,10 @@ func BenchmarkSurvived(b *testing.B) {
 	var l Learner
 	l.Closed(epoch, 5*time.Second)
 	l.Closed(epoch.Add(time.Minute), 5*time.Second)
+	var s Slack
 	b.ReportAllocs()
 	for b.Loop() {
+		s.Held(5*time.Second, 250*ms, time.Second)
 		if l.Heeds(time.Second) {
 			b.Fatal("an age below the deadline says nothing")
 		}
