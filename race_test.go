@@ -51,14 +51,8 @@ func (l *ledger) twice() int {
 	return n
 }
 
-// serve runs a Go server whose idle timeout is idle.
-func serve(t *testing.T, h http.Handler, idle time.Duration) string {
-	t.Helper()
-	return serveNoting(t, h, idle, new(sync.Map))
-}
-
-// serveNoting is serve, and notes when it has closed connections, by the client's
-// address.
+// serveNoting runs a Go server whose idle timeout is idle, and notes when it has
+// closed connections, by the client's address.
 func serveNoting(t *testing.T, h http.Handler, idle time.Duration, closed *sync.Map) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
