@@ -88,14 +88,20 @@ func (s *socket) Write(p []byte) (int, error) {
 		return s.Conn.Write(p)
 	}
 	wrong := s.tooLate(time.Now())
+	s.mu.Lock()
+	s.requests++ // before: what is read while the call runs may be taken for the answer
+	s.mu.Unlock()
 	n, err := s.Conn.Write(p)
+	s.mu.Lock()
+	if n == 0 {
+		s.requests--
+	} else {
+		s.wrote[id]++
+	}
+	s.mu.Unlock()
 	if n == 0 {
 		return n, err
 	}
-	s.mu.Lock()
-	s.requests++
-	s.wrote[id]++
-	s.mu.Unlock()
 	if wrong != "" {
 		promise := "P2"
 		if strings.Contains(wrong, "asked for") {

@@ -88,12 +88,12 @@ func (s *socket) readToTheEnd(records int) {
 }
 
 // mayBeTaken reports whether a forged response may have been taken for one to a
-// request: if it came while that was on its way.
+// request: if it came while that was on its way, or in the very instant.
 func (s *socket) mayBeTaken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server.w.plan.Protocol == HTTP1 {
-		return s.unasked.crossed
+		return s.unasked.crossed || !s.unasked.known(time.Now())
 	}
 	return s.unasked.at.IsZero()
 }
