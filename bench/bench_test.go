@@ -34,7 +34,7 @@ func bounded(t *testing.T) context.Context {
 }
 
 func TestEveryProtocolIsMeasuredOnBothSides(t *testing.T) {
-	rows := tabulate(t, only+"-pairs 3 -requests 20 -protocols http1,https1,http2,h2c -callers 1,5")
+	rows := tabulate(t, only+"-pairs 3 -requests 20 -per-caller 1 -protocols http1,https1,http2,h2c -callers 1,5")
 	require.Len(t, rows, 1+4*2*2*2)
 	for _, r := range rows[1:] {
 		require.Len(t, r, len(rows[0]))

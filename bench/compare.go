@@ -99,7 +99,7 @@ func compare(ctx context.Context, o *options, srv *server.Server, w workload, sh
 		var pair, cpu [len(bothSides)]time.Duration
 		for turn := range bothSides {
 			i := (turn + r.pairs) % len(bothSides) // who begins alternates
-			c, err := w.drive(ctx, rts[i], url, o.requests, false)
+			c, err := w.drive(ctx, rts[i], url, o.perRun(w), false)
 			if err != nil {
 				return row{}, fmt.Errorf("%s: %w", bothSides[i], err)
 			}

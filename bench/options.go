@@ -13,14 +13,15 @@ import (
 
 // options are the command's flags.
 type options struct {
-	pairs    int
-	requests int
-	budget   time.Duration
-	samples  int
-	idle     int
-	checkout []int
-	csv      string
-	profile  string
+	pairs     int
+	requests  int
+	perCaller int
+	budget    time.Duration
+	samples   int
+	idle      int
+	checkout  []int
+	csv       string
+	profile   string
 
 	protocols []protocol
 	callers   []int
@@ -39,6 +40,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	fs.SetOutput(usage)
 	fs.IntVar(&o.pairs, "pairs", 11, "pairs of runs per row, of which the median is given")
 	fs.IntVar(&o.requests, "requests", 3000, "requests per run, shared among the callers")
+	fs.IntVar(&o.perCaller, "per-caller", 100, "and at least so many requests of each caller")
 	fs.DurationVar(&o.budget, "budget", 75*time.Second, "time for the rows of requests; rows that would exceed their share get fewer pairs, at least 3")
 	fs.IntVar(&o.samples, "samples", 3, "processes per transport for memory and checkout, of which the median is given")
 	fs.IntVar(&o.idle, "idle", 2000, "idle connections for the memory of one; 0 leaves it out")
@@ -172,3 +174,7 @@ func (o *options) workloads() []workload {
 	}
 	return all
 }
+
+// perRun is how many requests a run of w has. Each run's goroutines are new, and the
+// first request of one makes its stack grow, which `go run ./alone` measures.
+func (o *options) perRun(w workload) int { return max(o.requests, o.perCaller*w.callers) }
