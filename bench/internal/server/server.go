@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/idlewise/idlewise/bench/internal/child"
@@ -84,13 +85,15 @@ func Serve(stdin io.Reader, stdout io.Writer) error {
 }
 
 // handler answers a GET of / with nothing, one of /byte with a byte, one of
-// /cpu with the server's processor time, and a POST with as much as it got.
+// /cpu with the server's processor time, those of /together?n=N when there are N of
+// them, and a POST with as much as it got.
 func handler() http.Handler {
 	answer := bytes.Repeat([]byte{'x'}, MaxBody)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /byte", func(w http.ResponseWriter, _ *http.Request) { w.Write(answer[:1]) })
 	mux.HandleFunc("GET /cpu", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, child.CPUTime().Nanoseconds()) })
+	mux.Handle("GET /together", new(gathering))
 	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		if err != nil || n > MaxBody {
@@ -175,4 +178,33 @@ func (s *Ready) ClientTLS() *tls.Config {
 		c.RootCAs.AddCert(cert)
 	}
 	return c
+}
+
+// A gathering answers requests once there are as many as they say.
+type gathering struct {
+	mu   sync.Mutex
+	here int
+	full chan struct{} // nil: none is here
+}
+
+func (g *gathering) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.FormValue("n"))
+	if err != nil {
+		http.Error(w, "n", http.StatusBadRequest)
+		return
+	}
+	g.mu.Lock()
+	if g.full == nil {
+		g.full = make(chan struct{})
+	}
+	full := g.full
+	if g.here++; g.here >= n {
+		close(full)
+		g.here, g.full = 0, nil
+	}
+	g.mu.Unlock()
+	select {
+	case <-full:
+	case <-r.Context().Done():
+	}
 }
