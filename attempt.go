@@ -55,7 +55,7 @@ func (m *marking) mark(h http.Header, http1 bool) http.Header {
 func (l *lease) sendHTTP1(out *outcome, req *http.Request, b *payload, m *marking) {
 	c := l.c
 	round := c.round.Load()
-	c.ctx, c.attempt, c.ending, c.sentAt = req.Context(), nil, reasonNone, l.at
+	c.ctx, c.attempt, c.ending, c.sentAt, c.unseen = req.Context(), nil, reasonNone, l.at, false
 	if c.tcp != nil && !l.arm(out, b, round) {
 		return
 	}
@@ -149,8 +149,14 @@ func (l *lease) failHTTP1(out *outcome, req *http.Request, b *payload, round uin
 	out.err, out.over = plainCause(err), true
 	switch {
 	case alive:
-		// The request was invalid; the connection has not seen it.
-		out.invalid = true
+		// The request was invalid, or canceled just then; the connection has not
+		// seen it.
+		c.unseen = true
+		if why := canceledOnConn(req); why != nil {
+			out.err = why
+		} else {
+			out.invalid = true
+		}
 		c.headerAt = time.Now()
 		if attempt != nil {
 			attempt.once = true // net/http may have left a child behind

@@ -42,6 +42,15 @@ func canceled(req *http.Request) error {
 	return errCanceledWaiting
 }
 
+// canceledOnConn is canceled for a request that has its connection.
+func canceledOnConn(req *http.Request) error {
+	err := canceled(req)
+	if err == errCanceledWaiting {
+		return errRequestCanceled
+	}
+	return err
+}
+
 func requestCanceled(req *http.Request) bool {
 	select {
 	case <-cancelOf(req):

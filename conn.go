@@ -51,6 +51,7 @@ type conn struct {
 	sentAt   time.Time       // when its attempt began
 	headerAt time.Time       // when the response header came
 	ending   CloseReason     // it must not be reused, and why
+	unseen   bool            // it turned out that nothing is sent
 	hint     hint            // the last Keep-Alive header
 
 	slotFree atomic.Bool // it no longer counts as open

@@ -334,18 +334,20 @@ func (p *pool) giveBack(c *conn, round uint32, now time.Time) (*attemptContext, 
 			c.tcp.rest()
 		}
 		c.ctx, c.attempt = nil, nil
-		c.served = true
+		c.served = c.served || !c.unseen
 		if c.hint.timeout > 0 && c.hint.timeout != p.announced {
 			p.announced = c.hint.timeout
 			p.noteDeadlineLocked(now)
 		}
-		p.slack.Held(c.limit.server, c.limit.margin, c.idledFor)
-		p.survivedLocked(c, c.idledFor, now)
-		c.idleSince, c.took = now, elapsed(c.sentAt, now)
-		// The server's clock may have started when it had written the
-		// response, which can be long before it was read here.
-		if c.readLate = now != c.headerAt && p.slowlyRead(c, c.headerAt, now); c.readLate {
-			c.idleSince = c.headerAt
+		if !c.unseen || c.idleSince.IsZero() { // else the server's clock goes on
+			p.slack.Held(c.limit.server, c.limit.margin, c.idledFor)
+			p.survivedLocked(c, c.idledFor, now)
+			c.idleSince, c.took = now, elapsed(c.sentAt, now)
+			// The server's clock may have started when it had written the
+			// response, which can be long before it was read here.
+			if c.readLate = now != c.headerAt && p.slowlyRead(c, c.headerAt, now); c.readLate {
+				c.idleSince = c.headerAt
+			}
 		}
 		p.keepLocked(c, now, &doomed)
 	}
