@@ -56,6 +56,11 @@ func (l *lease) sendHTTP1(out *outcome, req *http.Request, b *payload, m *markin
 	c := l.c
 	round := c.round.Load()
 	c.ctx, c.attempt, c.ending, c.sentAt, c.unseen = req.Context(), nil, reasonNone, l.at, false
+	if err := canceledOnConn(req); err != nil {
+		out.err, out.over = err, true
+		l.unsent()
+		return
+	}
 	if c.tcp != nil && !l.arm(out, b, round) {
 		return
 	}
@@ -103,7 +108,12 @@ func (l *lease) answeredHTTP1(out *outcome, req *http.Request, resp *http.Respon
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// Trap: the connection is the caller's now and must not be closed.
-		c.upgraded(optionsOf(req.Context()).trace)
+		if c.attempt.settle() {
+			c.upgraded(optionsOf(req.Context()).trace)
+			break
+		}
+		resp.Body.Close()
+		c.ending, out.resp, out.err = ClosedCanceled, nil, canceledOnConn(req)
 	case l.kept() && resp.StatusCode == http.StatusRequestTimeout && resp.Close:
 		// The server's idle timeout and the request have crossed.
 		c.ending, out.evidence = ClosedStaleOnUse, Unknown
@@ -119,13 +129,29 @@ func (l *lease) answeredHTTP1(out *outcome, req *http.Request, resp *http.Respon
 			c.ending = ClosedMaxRequests
 		}
 	}
-	attempt := c.attempt
+	if a := c.attempt; a.cancelable() && out.resp != nil && resp.Body != http.NoBody && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp.Body = &cutBody{ReadCloser: resp.Body, c: c, round: a.round}
+	}
+	l.settle()
+}
+
+// settle ends the caller's part, and gives the connection back if nothing is left of
+// its request.
+func (l *lease) settle() {
+	c := l.c
+	attempt, at := c.attempt, c.headerAt
 	if !c.returned() {
 		// The Transport was closed meanwhile, and so was the connection.
-		attempt.over()
+		attempt.giveUp()
 		return
 	}
-	c.settle(c.headerAt)
+	c.settle(at)
+}
+
+// unsent gives a connection back that has not seen its request.
+func (l *lease) unsent() {
+	l.c.unseen, l.c.headerAt = true, time.Now()
+	l.settle()
 }
 
 // prepare returns the request to send: req itself, if nothing about it needs
@@ -135,7 +161,7 @@ func (c *conn) prepare(req *http.Request, b *payload, m *marking) *http.Request 
 	if req.Context().Done() == nil && cancelOf(req) == nil && !other && !m.elicit && m.header == "" {
 		return req
 	}
-	c.attempt = c.pool.u.beginAttempt(req)
+	c.attempt = c.beginAttempt(req)
 	copied := c.attempt.req
 	copied.Body = body
 	copied.Header = m.mark(req.Header, true)
@@ -145,26 +171,15 @@ func (c *conn) prepare(req *http.Request, b *payload, m *marking) *http.Request 
 func (l *lease) failHTTP1(out *outcome, req *http.Request, b *payload, round uint32, held holding, err error) {
 	c := l.c
 	attempt := c.attempt
-	alive := c.cc.Err() == nil
 	out.err, out.over = plainCause(err), true
-	switch {
-	case alive:
-		// The request was invalid, or canceled just then; the connection has not
-		// seen it.
-		c.unseen = true
-		if why := canceledOnConn(req); why != nil {
-			out.err = why
-		} else {
-			out.invalid = true
-		}
-		c.headerAt = time.Now()
-		if attempt != nil {
-			attempt.once = true // net/http may have left a child behind
-		}
-		if c.returned() {
-			c.settle(c.headerAt) // also ends the attempt
-			return
-		}
+	switch cut := c.wasCut.Load(); {
+	case cut != nil:
+		out.err = cut.why
+		c.pool.bury(c, round, ClosedCanceled)
+	case c.cc.Err() == nil:
+		out.invalid = true // the connection has not seen it
+		l.unsent()
+		return
 	case req.Context().Err() != nil, requestCanceled(req):
 		c.pool.bury(c, round, ClosedCanceled)
 	default:
@@ -177,7 +192,7 @@ func (l *lease) failHTTP1(out *outcome, req *http.Request, b *payload, round uin
 		}
 		c.pool.bury(c, round, failedReason(l.kept(), out.evidence, c.tcp))
 	}
-	attempt.over()
+	attempt.giveUp()
 	l.prove(req, b, held, out)
 }
 

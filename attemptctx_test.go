@@ -50,58 +50,72 @@ func TestEveryFieldOfAClientsRequestIsCopied(t *testing.T) {
 	}
 }
 
-func TestAnAttemptsContextHasTheCallersValuesAndEnd(t *testing.T) {
-	type key struct{}
-	u := &upstream{}
-	reason := errors.New("enough")
-	caller, cancel := context.WithCancelCause(context.WithValue(context.Background(), key{}, "value"))
-	req, err := http.NewRequestWithContext(caller, "GET", "http://example.com/", nil)
+// attempting returns an attempt of req on a connection that nobody answers on.
+func attempting(t *testing.T, req *http.Request) (*attemptContext, *conn) {
+	t.Helper()
+	client, server := net.Pipe()
+	t.Cleanup(func() { server.Close() })
+	base := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
+	cc, err := base.NewClientConn(context.Background(), "http", "example.com:80")
 	require.NoError(t, err)
-
-	a := u.beginAttempt(req)
-	ctx := a.req.Context()
-	require.Equal(t, "value", ctx.Value(key{}))
-	require.NoError(t, ctx.Err())
-	child, end := context.WithCancel(ctx)
-	cancel(reason)
-	<-child.Done()
-	require.Equal(t, reason, context.Cause(child))
-	end()
-	a.done(u)
-	require.Nil(t, u.attempts.Load(), "one that has ended is of no use any more")
+	t.Cleanup(func() { cc.Close() })
+	c := &conn{cc: cc}
+	c.enter(phaseBusy)
+	return c.beginAttempt(req), c
 }
 
-// What net/http leaves behind when an attempt fails must not hang on the
-// caller's context.
-func TestAFailedAttemptEndsWhatNetHTTPLeftBehind(t *testing.T) {
-	u := &upstream{}
-	caller, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	req, err := http.NewRequestWithContext(caller, "GET", "http://example.com/", nil)
-	require.NoError(t, err)
-	a := u.beginAttempt(req)
-	child, end := context.WithCancel(a.req.Context())
-	defer end()
-	a.over()
-	<-child.Done()
-	require.NoError(t, caller.Err())
+func TestAnAttemptsContextHasTheCallersValuesAndNoEnd(t *testing.T) {
+	type key struct{}
+	enough := errors.New("enough")
+	synctest.Test(t, func(t *testing.T) {
+		caller, cancel := context.WithCancelCause(context.WithValue(context.Background(), key{}, "value"))
+		a, c := attempting(t, getting("http://example.com/").WithContext(caller))
+		ctx := a.req.Context()
+		require.Equal(t, "value", ctx.Value(key{}))
+		child, end := context.WithCancel(ctx)
+		cancel(enough)
+		synctest.Wait()
+		require.NoError(t, ctx.Err())
+		require.NoError(t, child.Err())
+		require.Equal(t, enough, c.wasCut.Load().why, "the connection ends instead")
+		require.Error(t, c.cc.Err())
+		require.False(t, a.settle(), "it is not to be used for another request")
+		end()
+		a.giveUp()
+	})
+}
+
+// What a cancellation finds that comes late is another request's.
+func TestACancellationAfterTheEndLeavesTheConnectionAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, end := range []func(*attemptContext){(*attemptContext).finish, (*attemptContext).giveUp} {
+			caller, cancel := context.WithCancel(context.Background())
+			a, c := attempting(t, getting("http://example.com/").WithContext(caller))
+			require.True(t, a.settle())
+			cancel() // the watch is told before it is ended
+			end(a)
+			synctest.Wait()
+			require.NoError(t, c.cc.Err())
+			require.Nil(t, c.wasCut.Load())
+			require.Equal(t, caller, a.caller, "one that is still asked about is not used again")
+		}
+	})
 }
 
 func TestAnAttemptsContextIsUsedAgainAndKeepsNothingOfTheLast(t *testing.T) {
-	u := &upstream{}
-	caller, cancel := context.WithCancel(context.Background())
-	req, err := http.NewRequestWithContext(caller, "POST", "http://example.com/", strings.NewReader("x"))
-	require.NoError(t, err)
-	a := u.beginAttempt(req)
-	_, end := context.WithCancel(a.req.Context())
-	end()
-	a.done(u)
-	cancel() // it is nobody's any more
-	require.NoError(t, a.Err())
-	require.Equal(t, context.Background(), a.caller)
-	require.Nil(t, a.req.Body)
-	require.Nil(t, a.req.URL)
-	require.Nil(t, a.req.Header)
+	synctest.Test(t, func(t *testing.T) {
+		caller, cancel := context.WithCancel(context.Background())
+		a, c := attempting(t, getting("http://example.com/").WithContext(caller))
+		require.True(t, a.settle())
+		a.finish()
+		cancel() // it is nobody's any more
+		synctest.Wait()
+		require.NoError(t, c.cc.Err())
+		require.Equal(t, context.Background(), a.caller)
+		require.Nil(t, a.conn)
+		require.Nil(t, a.stop)
+		require.Equal(t, new(http.Request).WithContext(a), a.req)
+	})
 }
 
 // Either the caller or the pool must end the attempt of a connection that is

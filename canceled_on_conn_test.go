@@ -26,7 +26,8 @@ func (c lingering) Value(key any) any {
 
 // Trap: ClientConn.RoundTrip, where nothing was reserved, looks at random whether
 // the context has ended or the connection is free, and then returns the context's
-// error without its cause.
+// error without its cause. So it gets no context that ends, and none that has ended
+// gets that far.
 func TestARequestThatIsCanceledAsItGetsItsConnectionFailsWithTheCause(t *testing.T) {
 	enough := errors.New("enough")
 	inWorld(t, worldConfig{latency: time.Millisecond}, func(t *testing.T, w *world) {
@@ -39,6 +40,7 @@ func TestARequestThatIsCanceledAsItGetsItsConnectionFailsWithTheCause(t *testing
 			_, err = w.tr.RoundTrip(req)
 			require.Equal(t, enough, err, "as http.Transport has it")
 		}
+		require.EqualValues(t, 1, w.dials.Load(), "the connection has seen nothing of it")
 	})
 }
 

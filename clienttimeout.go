@@ -82,17 +82,17 @@ func timesOut(ctx context.Context) bool {
 	}
 }
 
-// watchCancel ends an HTTP/1 attempt when cancel is closed, and returns when it has
-// ended. caller is the context of the request.
-func watchCancel(cancel <-chan struct{}, caller, attempt context.Context, end context.CancelCauseFunc) {
+// watchCancel cuts an HTTP/1 attempt when cancel is closed, and returns when it is
+// over.
+func (a *attemptContext) watchCancel(cancel <-chan struct{}) {
 	select {
 	case <-cancel:
-		if timesOut(caller) {
-			end(context.Cause(caller))
+		if timesOut(a.caller) {
+			a.cut(context.Cause(a.caller))
 		} else {
-			end(errRequestCanceled)
+			a.cut(errRequestCanceled)
 		}
-	case <-attempt.Done():
+	case <-a.done:
 	}
 }
 

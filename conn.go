@@ -47,7 +47,7 @@ type conn struct {
 
 	// These belong to the caller while it is busy; phaseReturned hands them on.
 	ctx      context.Context // of the request
-	attempt  *attemptContext // nil if the request went out with its own
+	attempt  *attemptContext // nil if the request went out as it was given
 	sentAt   time.Time       // when its attempt began
 	headerAt time.Time       // when the response header came
 	ending   CloseReason     // it must not be reused, and why
@@ -59,6 +59,11 @@ type conn struct {
 
 	upgrade atomic.Pointer[upgrade] // assigned when a 101 handed it over
 
+	// HTTP/1, for requests that can be canceled: the round in which one would cut the
+	// connection, 0, or cutOff; and why it was cut, if it was.
+	cuttable atomic.Uint32
+	wasCut   atomic.Pointer[cut]
+
 	// Guarded by pool.mu.
 	prev, next   *conn // in the idle list
 	older, newer *conn // in the list of all connections
@@ -67,7 +72,7 @@ type conn struct {
 	added, gone  bool  // it joined the pool; it left it
 	served       bool  // the server answered on it
 	handedOver   bool  // a 101 response gave its socket to the program
-	endOnShut    bool  // its last attempt's context is to be canceled once it is closed
+	endOnShut    bool  // its last attempt is to be given up once it is closed
 	idleSince    time.Time
 	idledFor     time.Duration // before its last request, if that can be learned from
 	watchedUntil time.Time     // as a canary
@@ -209,8 +214,11 @@ func (c *conn) settle(now time.Time) {
 	// Available was seen in the round that was seen to have returned: it is
 	// this response that ended, if the round is still the same.
 	attempt, ok := c.pool.giveBack(c, round, now)
-	attempt.done(c.pool.u)
-	if ok && c.dead() {
+	if !ok {
+		return // another did, or it is being cut and the hook will fire again
+	}
+	attempt.finish()
+	if c.dead() {
 		c.settle(time.Time{}) // it died meanwhile, and the hook came too early to see it idle
 	}
 }
@@ -234,7 +242,7 @@ func (c *conn) deathReason(wasIdle bool) CloseReason {
 		return why
 	}
 	if !wasIdle {
-		if c.ctx != nil && c.ctx.Err() != nil {
+		if c.wasCut.Load() != nil || c.ctx != nil && c.ctx.Err() != nil {
 			return ClosedCanceled
 		}
 		if c.tcp != nil && c.tcp.ended() == endNone {

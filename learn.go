@@ -103,7 +103,7 @@ func (c *conn) trustedAge(now time.Time) time.Duration {
 		return 0
 	}
 	mono := now.Sub(c.idleSince)
-	wall := now.Round(0).Sub(c.idleSince.Round(0))
+	wall := time.Duration(now.UnixNano() - c.idleSince.UnixNano()) // see elapsed
 	if mono <= 0 || (mono-wall).Abs() > clockTolerance {
 		return 0
 	}

@@ -318,8 +318,8 @@ func (p *pool) removeLocked(c *conn, why CloseReason, doomed *doomedList) {
 }
 
 // giveBack returns a connection whose response has ended, if it is still in
-// the given round, and reports whether it was. The attempt that it returns, if
-// there is one, is over.
+// the given round and its request is not being canceled, and reports whether it
+// did. The attempt that it returns, if there is one, is to be let go of.
 func (p *pool) giveBack(c *conn, round uint32, now time.Time) (*attemptContext, bool) {
 	if now.IsZero() {
 		now = time.Now()
@@ -327,7 +327,7 @@ func (p *pool) giveBack(c *conn, round uint32, now time.Time) (*attemptContext, 
 	var doomed doomedList
 	var attempt *attemptContext
 	p.mu.Lock()
-	ok := c.round.Load() == round && phase(round&3) == phaseReturned
+	ok := c.round.Load() == round && phase(round&3) == phaseReturned && c.attempt.settle()
 	if ok {
 		attempt = c.attempt
 		if c.tcp != nil {
@@ -435,11 +435,10 @@ func (p *pool) closeIdle(why CloseReason) {
 		p.removeLocked(p.oldest, why, &doomed)
 	}
 	p.dropCanaryLocked(&doomed)
-	p.stopTimerLocked() // nothing is left that it was for; see forgetAttempts
+	p.stopTimerLocked() // nothing is left that it was for; see endVigilLocked
 	if p.nConns == 0 {
 		p.endVigilLocked(true)
 	}
-	p.u.forgetAttempts()
 	p.endProbeLocked(errProbeClosed)
 	for _, c := range slices.Clone(p.shared) {
 		if c.held && c.streams == 0 && c.uses > 0 {
@@ -530,7 +529,7 @@ func (d *doomedList) shut() {
 		next := c.doomed
 		c.doomed = nil
 		if c.endOnShut {
-			defer c.attempt.over() // after the close, lest it looks like a canceled request
+			c.attempt.giveUp()
 		}
 		if c.pool.u.key.scheme == "https" && c.cc.Err() == nil {
 			go c.shut()

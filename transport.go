@@ -211,7 +211,7 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 			t.learned[k.Name] = k
 		}
 	}
-	t.registry.spelled = make(map[spelling]*upstream)
+	t.registry.spelled = make(map[spelling]*spelt)
 	t.registry.upstreams = make(map[upstreamKey]*upstream)
 	t.quietNow = make(chan struct{}, 1)
 	t.cutNow = make(chan struct{})

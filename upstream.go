@@ -34,8 +34,6 @@ type upstream struct {
 
 	pool pool
 
-	attempts atomic.Pointer[sync.Pool] // of *attemptContext; nil: none was used yet
-
 	// inFlight counts RoundTrips that have not returned.
 	inFlight atomic.Int64
 
@@ -59,10 +57,31 @@ type spelling struct {
 	onlyHTTP1           bool
 }
 
+// A spelt upstream is one with one of its spellings.
+type spelt struct {
+	spelling
+	up *upstream
+}
+
+// spelledLocked returns the upstream that s is known to mean, or nil. r.mu is held,
+// for reading at least.
+func (r *registry) spelledLocked(s spelling) *upstream {
+	if l := r.latest.Load(); l != nil && l.spelling == s {
+		return l.up // no hash is needed
+	}
+	known := r.spelled[s]
+	if known == nil {
+		return nil
+	}
+	r.latest.Store(known)
+	return known.up
+}
+
 // A registry holds the upstreams' records.
 type registry struct {
 	mu        sync.RWMutex
-	spelled   map[spelling]*upstream
+	spelled   map[spelling]*spelt
+	latest    atomic.Pointer[spelt] // of spelled; most programs ask for the same again
 	upstreams map[upstreamKey]*upstream
 	past      counts // of records that were dropped
 
@@ -86,7 +105,7 @@ func (t *Transport) upstreamFor(u, proxy *url.URL, onlyHTTP1 bool) *upstream {
 	}
 	r := &t.registry
 	r.mu.RLock()
-	up := r.spelled[s]
+	up := r.spelledLocked(s)
 	if up != nil {
 		up.inFlight.Add(1)
 	}
@@ -112,7 +131,7 @@ func (t *Transport) upstreamFor(u, proxy *url.URL, onlyHTTP1 bool) *upstream {
 		r.upstreams[up.key] = up
 	}
 	if up.spellings < maxSpellings && r.spelled[s] == nil {
-		r.spelled[s] = up
+		r.spelled[s] = &spelt{s, up}
 		up.spellings++
 	}
 	up.inFlight.Add(1)
@@ -180,11 +199,12 @@ func (r *registry) dropUnusedLocked(limit int) {
 			delete(r.upstreams, c.up.key)
 		}
 	}
-	for s, up := range r.spelled {
-		if r.upstreams[up.key] != up {
+	for s, known := range r.spelled {
+		if r.upstreams[known.up.key] != known.up {
 			delete(r.spelled, s)
 		}
 	}
+	r.latest.Store(nil)
 	r.crowded = 0
 	if left := len(r.upstreams); left > target {
 		r.crowded = left + sixteenth

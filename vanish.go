@@ -144,7 +144,8 @@ func (p *pool) vigilLocked(at, now time.Time) {
 }
 
 // endVigilLocked stops the timer; for good, as far as this one is concerned, if
-// that is asked for: see forgetAttempts.
+// that is asked for: a timer belongs to the testing/synctest bubble that it was made
+// in, and a program that closes its idle connections may go on in another.
 func (p *pool) endVigilLocked(forget bool) {
 	v := &p.vigil
 	if v.timer == nil {

@@ -61,53 +61,34 @@ func compareAll(ctx context.Context, o *options, progress io.Writer) ([]row, err
 // compare measures one workload, in about the time that share allows.
 func compare(ctx context.Context, o *options, srv *server.Server, w workload, share time.Duration) (row, error) {
 	until := time.Now().Add(share)
-	url := srv.URL(w.protocol.overTLS())
-	var rts [len(bothSides)]http.RoundTripper
-	for i, s := range bothSides {
-		rt, err := newTransport(s, w.protocol, &srv.Ready)
-		if err != nil {
-			return row{}, err
-		}
-		defer closeTransport(rt)
-		rts[i] = rt
-		// Opens the connections, which is not what is measured.
-		if _, err := w.drive(ctx, rt, url, max(o.requests/4, w.callers), false); err != nil {
-			return row{}, fmt.Errorf("%s: %w", s, err)
-		}
-	}
-
 	r := row{workload: w}
-	for i, s := range bothSides {
-		var allocs, bytes []float64
-		for range allocRuns {
-			c, err := w.drive(ctx, rts[i], url, max(o.requests/4, w.callers), true)
-			if err != nil {
-				return row{}, fmt.Errorf("%s: %w", s, err)
-			}
-			allocs = append(allocs, float64(c.allocs)/float64(c.requests))
-			bytes = append(bytes, float64(c.bytes)/float64(c.requests))
-		}
-		r.sides[i].allocs, r.sides[i].bytes = median(allocs), median(bytes)
+	if err := r.countAllocs(ctx, o, srv); err != nil {
+		return row{}, err
 	}
-
 	var times, cpus [len(bothSides)][]time.Duration
 	var ratios, cpuRatios []float64
 	for ; r.pairs < o.pairs; r.pairs++ {
 		if r.pairs >= leastPairs && time.Now().After(until) {
 			break
 		}
-		var pair, cpu [len(bothSides)]time.Duration
-		for turn := range bothSides {
-			i := (turn + r.pairs) % len(bothSides) // who begins alternates
-			c, err := w.drive(ctx, rts[i], url, o.perRun(w), false)
-			if err != nil {
-				return row{}, fmt.Errorf("%s: %w", bothSides[i], err)
-			}
-			pair[i] = c.time / time.Duration(c.requests)
-			cpu[i] = c.cpu / time.Duration(c.requests)
-			times[i], cpus[i] = append(times[i], pair[i]), append(cpus[i], cpu[i])
+		// Where a transport and its connections lie in memory makes it up to 4 %
+		// slower or faster than the very same transport elsewhere (-control), for
+		// as long as it lives. So each pair has transports of its own.
+		p, err := newPair(ctx, o, srv, w, r.pairs)
+		if err != nil {
+			return row{}, err
 		}
-		ratios = append(ratios, float64(pair[1])/float64(pair[0]))
+		costs, err := p.run(ctx, o.perRun(w))
+		p.close()
+		if err != nil {
+			return row{}, err
+		}
+		var each, cpu [len(bothSides)]time.Duration
+		for i, c := range costs {
+			each[i], cpu[i] = c.time/time.Duration(c.requests), c.cpu/time.Duration(c.requests)
+			times[i], cpus[i] = append(times[i], each[i]), append(cpus[i], cpu[i])
+		}
+		ratios = append(ratios, float64(each[1])/float64(each[0]))
 		if cpu[0] > 0 {
 			cpuRatios = append(cpuRatios, float64(cpu[1])/float64(cpu[0]))
 		}
@@ -117,6 +98,89 @@ func compare(ctx context.Context, o *options, srv *server.Server, w workload, sh
 		r.sides[i].time, r.sides[i].cpu = median(times[i]), median(cpus[i])
 	}
 	return r, nil
+}
+
+// countAllocs counts what a request allocates on each side.
+func (r *row) countAllocs(ctx context.Context, o *options, srv *server.Server) error {
+	p, err := newPair(ctx, o, srv, r.workload, 0)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for i := range bothSides {
+		var allocs, bytes []float64
+		for range allocRuns {
+			c, err := p.drive(ctx, i, max(o.requests/4, r.workload.callers), true)
+			if err != nil {
+				return err
+			}
+			allocs = append(allocs, float64(c.allocs)/float64(c.requests))
+			bytes = append(bytes, float64(c.bytes)/float64(c.requests))
+		}
+		r.sides[i].allocs, r.sides[i].bytes = median(allocs), median(bytes)
+	}
+	return nil
+}
+
+// A pair is a transport of each side, with its connections.
+type pair struct {
+	workload workload
+	url      string
+	sides    [len(bothSides)]side
+	rts      [len(bothSides)]http.RoundTripper
+	first    int // the side that was made first, and begins
+}
+
+// newPair makes the pair with the given number: who is first alternates.
+func newPair(ctx context.Context, o *options, srv *server.Server, w workload, number int) (*pair, error) {
+	p := &pair{workload: w, url: srv.URL(w.protocol.overTLS()), sides: bothSides, first: number % len(bothSides)}
+	if o.control {
+		p.sides[1] = p.sides[0]
+	}
+	for turn := range p.sides {
+		i := p.turn(turn)
+		rt, err := newTransport(p.sides[i], w.protocol, &srv.Ready)
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		p.rts[i] = rt
+		// Opens the connections, which is not what is measured.
+		if _, err := p.drive(ctx, i, max(o.requests/4, w.callers), false); err != nil {
+			p.close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *pair) turn(n int) int { return (n + p.first) % len(p.sides) }
+
+// run drives each side once, the first one first.
+func (p *pair) run(ctx context.Context, requests int) (costs [len(bothSides)]cost, err error) {
+	for turn := range costs {
+		i := p.turn(turn)
+		if costs[i], err = p.drive(ctx, i, requests, false); err != nil {
+			break
+		}
+	}
+	return costs, err
+}
+
+func (p *pair) drive(ctx context.Context, i, requests int, countAllocs bool) (cost, error) {
+	c, err := p.workload.drive(ctx, p.rts[i], p.url, requests, countAllocs)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.sides[i], err)
+	}
+	return c, err
+}
+
+func (p *pair) close() {
+	for _, rt := range p.rts {
+		if rt != nil {
+			closeTransport(rt)
+		}
+	}
 }
 
 // median returns the middle one, or the mean of the two in the middle.

@@ -82,7 +82,7 @@ func measureAll(ctx context.Context, o *options, r report, progress io.Writer) e
 	if len(o.workloads()) > 0 {
 		rows, err := compareAll(ctx, o, progress)
 		if err == nil {
-			err = r.add(requestTable(rows))
+			err = r.add(requestTable(rows, o.control))
 		}
 		if err != nil {
 			return err

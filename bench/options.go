@@ -17,6 +17,7 @@ type options struct {
 	requests  int
 	perCaller int
 	budget    time.Duration
+	control   bool
 	samples   int
 	idle      int
 	checkout  []int
@@ -42,6 +43,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	fs.IntVar(&o.requests, "requests", 3000, "requests per run, shared among the callers")
 	fs.IntVar(&o.perCaller, "per-caller", 100, "and at least so many requests of each caller")
 	fs.DurationVar(&o.budget, "budget", 75*time.Second, "time for the rows of requests; rows that would exceed their share get fewer pairs, at least 3")
+	fs.BoolVar(&o.control, "control", false, "compare http.Transport with itself in the rows of requests, to see how much of a ratio is chance")
 	fs.IntVar(&o.samples, "samples", 3, "processes per transport for memory and checkout, of which the median is given")
 	fs.IntVar(&o.idle, "idle", 2000, "idle connections for the memory of one; 0 leaves it out")
 	fs.IntVar(&o.dials, "dials", 100, "requests per run of redials")

@@ -31,12 +31,16 @@ func (r report) add(t named) error {
 	return labelled.Write(r.csv, true)
 }
 
-func requestTable(rows []row) named {
+func requestTable(rows []row, control bool) named {
+	second := string(sideIdlewise)
+	if control {
+		second = "net/http again"
+	}
 	t := named{name: "requests", Table: table.Table{Head: []string{
 		"protocol", "callers", "body", "context",
-		"net/http ns/request", "idlewise ns/request", "ratio", "cpu ratio", "pairs",
-		"net/http allocs", "idlewise allocs", "difference",
-		"net/http bytes", "idlewise bytes",
+		"net/http ns/request", second + " ns/request", "ratio", "cpu ratio", "pairs",
+		"net/http allocs", second + " allocs", "difference",
+		"net/http bytes", second + " bytes",
 	}}}
 	for _, r := range rows {
 		a, b := r.sides[0], r.sides[1]
