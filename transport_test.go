@@ -265,6 +265,12 @@ func (e *env) roundTrip(req *http.Request) (*http.Response, error) {
 func (e *env) do(req *http.Request) {
 	resp, err := e.roundTrip(req)
 	e.noteResult(resp, err)
+	if !e.ours && resp != nil && resp.ProtoMajor == 2 {
+		// net/http hands a new HTTP/2 connection to its request before it enters it
+		// in its pool (Transport.dialConnFor): the next request may come in between,
+		// and dial again.
+		eventually(e.T, func() bool { return !running("Transport).dialConnFor") }, "a dial has not ended")
+	}
 }
 
 func (e *env) get(url string) { e.do(e.request("GET", url, nil)) }

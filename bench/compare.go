@@ -71,9 +71,8 @@ func compare(ctx context.Context, o *options, srv *server.Server, w workload, sh
 		if r.pairs >= leastPairs && time.Now().After(until) {
 			break
 		}
-		// Where a transport and its connections lie in memory makes it up to 4 %
-		// slower or faster than the very same transport elsewhere (-control), for
-		// as long as it lives. So each pair has transports of its own.
+		// Each pair has transports of its own, lest what is chance and lasts as long
+		// as a transport, such as where it lies in memory, is taken for a difference.
 		p, err := newPair(ctx, o, srv, w, r.pairs)
 		if err != nil {
 			return row{}, err
