@@ -102,7 +102,9 @@ func (w *world) lookAt(u idlewise.UpstreamStats, now []Policy) {
 	if u.Open < sockets || u.Open-u.Dialing > sockets {
 		w.violate("P5", "%s counts %d connections as open, %d of them being dialed; there are %d", u.Name, u.Open, u.Dialing, sockets)
 	}
-	w.checkLimit(s, u.Open)
+	if u.Idle > 0 || u.Dialing > 0 {
+		w.checkLimit(s, u.Open) // else all serve requests, perhaps from before the limit
+	}
 	if u.Canaries > 1 {
 		w.violate("P6", "%s has %d canaries", u.Name, u.Canaries)
 	}
