@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -159,13 +160,12 @@ type cutBody struct {
 	io.ReadCloser
 	c     *conn
 	round uint32
-	told  bool
+	told  atomic.Bool // net/http's own body takes a lock, and bears two readers
 }
 
 func (b *cutBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && !b.told {
-		b.told = true
+	if err != nil && err != io.EOF && !b.told.Swap(true) {
 		if cut := b.c.wasCut.Load(); cut != nil && cut.round == b.round {
 			err = cut.why
 		}
