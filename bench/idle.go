@@ -50,12 +50,12 @@ func sampleIdle(order string, stdout io.Writer) error {
 			return err
 		}
 	}
-	before := memoryInUse()
+	before := child.MemoryInUse()
 	if err := openIdle(rt, url, o.Conns); err != nil {
 		return err
 	}
 	var s idleSample
-	s.Bytes = float64(memoryInUse()-before) / float64(o.Conns)
+	s.Bytes = float64(child.MemoryInUse()-before) / float64(o.Conns)
 	if o.Requests > 0 {
 		if s.Checkout, s.Request, err = checkouts(rt, url, o.Requests); err != nil {
 			return err
@@ -91,17 +91,6 @@ func openIdle(rt http.RoundTripper, url string, n int) error {
 		}
 	}
 	return nil
-}
-
-// memoryInUse returns the bytes of live objects and of stacks.
-func memoryInUse() int64 {
-	var m runtime.MemStats
-	for range 3 { // pools give up what they hold in the second
-		runtime.GC()
-		time.Sleep(20 * time.Millisecond) // goroutines that end do so meanwhile
-	}
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
 }
 
 // checkouts sends n requests and times what both transports tell of by

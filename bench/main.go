@@ -9,43 +9,22 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 
 	"github.com/idlewise/idlewise/bench/internal/child"
+	"github.com/idlewise/idlewise/bench/internal/command"
 	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
-func main() {
-	if ran, err := child.Run(roles); ran {
-		exitOn(err)
-		return
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	exitOn(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { command.Main("bench", roles, run) }
 
 // roles are what the command starts itself for.
 var roles = map[string]child.Role{
 	server.Role:   server.Serve,
 	roleIdle:      sampling(sampleIdle),
 	roleUpstreams: sampling(sampleUpstreams),
-}
-
-func exitOn(err error) {
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
-	default:
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
 }
 
 // run is the command. The tables go to out, progress and reasons to progress.

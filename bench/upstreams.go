@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/idlewise/idlewise"
+	"github.com/idlewise/idlewise/bench/internal/child"
 	"github.com/idlewise/idlewise/bench/internal/server"
 	"github.com/idlewise/idlewise/bench/internal/table"
 )
@@ -79,7 +80,7 @@ func sampleUpstreams(order string, stdout io.Writer) error {
 			return err
 		}
 	}
-	before := memoryInUse()
+	before := child.MemoryInUse()
 	var s upstreamsSample
 	first, _, err := askEach(rt, o.Hosts)
 	if err != nil {
@@ -87,7 +88,7 @@ func sampleUpstreams(order string, stdout io.Writer) error {
 	}
 	s.First = spreadOf(first)
 	first = nil
-	s.Bytes = float64(memoryInUse() - before)
+	s.Bytes = float64(child.MemoryInUse() - before)
 	if t, ok := rt.(*idlewise.Transport); ok {
 		s.Records = len(t.Stats().Upstreams)
 	}

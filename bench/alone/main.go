@@ -17,27 +17,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"time"
 
 	"github.com/idlewise/idlewise"
 	"github.com/idlewise/idlewise/bench/internal/child"
+	"github.com/idlewise/idlewise/bench/internal/command"
 	"github.com/idlewise/idlewise/bench/internal/table"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	default:
-		fmt.Fprintln(os.Stderr, "alone:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("alone", nil, run) }
 
 func run(ctx context.Context, args []string, out, usage io.Writer) error {
 	fs := flag.NewFlagSet("alone", flag.ContinueOnError)

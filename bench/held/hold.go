@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/idlewise/idlewise/bench/internal/child"
 	"github.com/idlewise/idlewise/bench/internal/clients"
 )
 
@@ -34,11 +35,11 @@ func hold(stdin io.Reader, stdout io.Writer) error {
 	if err := client.Do(&clients.Request{Method: http.MethodGet, URL: url}, new(bytes.Buffer)); err != nil {
 		return err // this one makes whatever is made once
 	}
-	before, had := memoryInUse(), dials.Load()
+	before, had := child.MemoryInUse(), dials.Load()
 	if err := together(client, fmt.Sprintf("%stogether?n=%d", url, o.Conns), o.Conns); err != nil {
 		return err
 	}
-	after := memoryInUse()
+	after := child.MemoryInUse()
 	opened := dials.Load() - had
 	if opened < int64(o.Conns)-1 {
 		return fmt.Errorf("%d connections were opened instead of %d", opened, o.Conns)

@@ -11,19 +11,15 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"runtime"
 	"slices"
-	"time"
 
 	"github.com/idlewise/idlewise"
 	"github.com/idlewise/idlewise/bench/internal/child"
 	"github.com/idlewise/idlewise/bench/internal/clients"
+	"github.com/idlewise/idlewise/bench/internal/command"
 	"github.com/idlewise/idlewise/bench/internal/server"
 	"github.com/idlewise/idlewise/bench/internal/table"
 )
@@ -37,26 +33,7 @@ const (
 // roles are what the command starts itself for.
 var roles = map[string]child.Role{server.Role: server.Serve, roleHold: hold}
 
-func main() {
-	if ran, err := child.Run(roles); ran {
-		exitOn(err)
-		return
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	exitOn(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func exitOn(err error) {
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
-	default:
-		fmt.Fprintln(os.Stderr, "held:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("held", roles, run) }
 
 func run(ctx context.Context, args []string, out, usage io.Writer) error {
 	fs := flag.NewFlagSet("held", flag.ContinueOnError)
@@ -123,15 +100,4 @@ func sample(ctx context.Context, kind, conns int) (bytes float64, err error) {
 	err = c.Read(&bytes)
 	c.Stop() // it may not have got to its end; its answer is what counts
 	return bytes, err
-}
-
-// memoryInUse returns the bytes of live objects and of stacks.
-func memoryInUse() int64 {
-	var m runtime.MemStats
-	for range 3 { // pools give up what they hold in the second
-		runtime.GC()
-		time.Sleep(20 * time.Millisecond) // goroutines that end do so meanwhile
-	}
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
 }

@@ -10,40 +10,18 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 
 	"github.com/idlewise/idlewise/bench/internal/child"
+	"github.com/idlewise/idlewise/bench/internal/command"
 	"github.com/idlewise/idlewise/bench/internal/server"
 )
 
 // roles are what the command starts itself for.
 var roles = map[string]child.Role{server.Role: server.Serve}
 
-func main() {
-	if ran, err := child.Run(roles); ran {
-		exitOn(err)
-		return
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	exitOn(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func exitOn(err error) {
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
-	default:
-		fmt.Fprintln(os.Stderr, "peers:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("peers", roles, run) }
 
 // run is the command. The tables go to out, progress and reasons to progress.
 func run(ctx context.Context, args []string, out, progress io.Writer) error {

@@ -19,14 +19,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/idlewise/idlewise/bench/internal/child"
 	"github.com/idlewise/idlewise/bench/internal/clients"
+	"github.com/idlewise/idlewise/bench/internal/command"
 )
 
 // TestMain lets the test binary be the server that the command starts.
 func TestMain(m *testing.M) {
-	if ran, err := child.Run(roles); ran {
-		exitOn(err)
+	if command.InRole("peers", roles) {
 		return
 	}
 	os.Exit(m.Run())

@@ -14,11 +14,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
 
+	"github.com/idlewise/idlewise/bench/internal/command"
 	"github.com/idlewise/idlewise/bench/internal/race"
 )
 
@@ -28,16 +27,7 @@ type options struct {
 	csv       bool
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	default:
-		fmt.Fprintln(os.Stderr, "race:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("race", nil, run) }
 
 func run(ctx context.Context, args []string, out, usage io.Writer) error {
 	o, err := parse(args, usage)
