@@ -10,7 +10,7 @@ import (
 
 // endpoint is a host and a port in one spelling, so that it can be compared.
 type endpoint struct {
-	host string // an IP address as netip writes it, or a name in lower case
+	host string // an IP address as netip writes it, or a name in lower case, without a dot at its end
 	port uint16
 }
 
@@ -39,7 +39,7 @@ func canonicalHost(host string) string {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap().String()
 	}
-	return strings.ToLower(host)
+	return strings.ToLower(strings.TrimSuffix(host, ".")) // the dot only keeps search domains away
 }
 
 func (e endpoint) wholeHost() endpoint { return endpoint{host: e.host} }

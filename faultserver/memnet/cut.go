@@ -1,5 +1,7 @@
 package memnet
 
+import "net/netip"
+
 // Cut makes everything vanish that is sent to or from address, and everything
 // that would arrive there or from there, until it is called with on == false.
 // Nobody is told: nothing is reset, and acknowledgements stay out. What was lost
@@ -10,9 +12,12 @@ package memnet
 // Who only waits to receive waits for ever.
 //
 // address is what a listener listens on or what [Conn.LocalAddr] says of a
-// client, or a host without a port for all its ports. Cut panics if the port
-// is not a number, since a cut that hits nothing would make a test that proves
-// nothing.
+// client, or a host without a port for all its ports. A name stands for itself
+// and for the addresses that it has when the cut begins ([Network.SetHost]); a
+// call with on == false ends the cut that was begun with the same address, even
+// if the name has moved. Cut panics if the port is not a number, or if the name
+// to be cut was neither set nor listened on, since a cut that hits nothing would
+// make a test that proves nothing.
 func (n *Network) Cut(address string, on bool) {
 	place, err := parsePlace(address)
 	if err != nil {
@@ -20,11 +25,43 @@ func (n *Network) Cut(address string, on bool) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if on {
-		n.cut[place] = true
-	} else {
-		delete(n.cut, place)
+	for _, e := range n.cuts[place] {
+		if n.cut[e]--; n.cut[e] == 0 {
+			delete(n.cut, e)
+		}
 	}
+	delete(n.cuts, place)
+	if !on {
+		return
+	}
+	n.cuts[place] = n.mustStandForLocked("Cut", place)
+	for _, e := range n.cuts[place] {
+		n.cut[e]++
+	}
+}
+
+// standsForLocked returns the endpoints that a place means: its own, and, if it
+// is a name, those of its addresses. It is false for a name that is unknown.
+func (n *Network) standsForLocked(place endpoint) ([]endpoint, bool) {
+	all := []endpoint{place}
+	if _, err := netip.ParseAddr(place.host); err == nil {
+		return all, true
+	}
+	l, known := n.names[place.host]
+	for _, host := range l.Addrs {
+		if host != place.host {
+			all = append(all, endpoint{host, place.port})
+		}
+	}
+	return all, known
+}
+
+func (n *Network) mustStandForLocked(what string, place endpoint) []endpoint {
+	all, known := n.standsForLocked(place)
+	if !known {
+		panic("memnet: " + what + ": no such host: " + place.host + ": give it addresses by SetHost, or listen on it, before")
+	}
+	return all
 }
 
 func (n *Network) isCutLocked(p *path) bool {
@@ -34,8 +71,8 @@ func (n *Network) isCutLocked(p *path) bool {
 	if len(n.cut) == 0 {
 		return false
 	}
-	return n.cut[p.from] || n.cut[p.to] ||
-		n.cut[p.from.wholeHost()] || n.cut[p.to.wholeHost()]
+	return n.cut[p.from] > 0 || n.cut[p.to] > 0 ||
+		n.cut[p.from.wholeHost()] > 0 || n.cut[p.to.wholeHost()] > 0
 }
 
 // Forget makes the network forget every connection that exists now to or from
@@ -50,7 +87,9 @@ func (n *Network) Forget(address string) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.forgot[place] = n.dialed
+	for _, e := range n.mustStandForLocked("Forget", place) {
+		n.forgot[e] = n.dialed
+	}
 }
 
 // forgotten reports whether the path's connection is older than what was

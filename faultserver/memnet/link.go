@@ -3,6 +3,7 @@ package memnet
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -74,16 +75,17 @@ func (e endpoint) covers(other endpoint) bool {
 // place is an address with its port, a host for all its ports, or "" for
 // everywhere; the most specific pair of places counts, of equally specific
 // ones the last that was set. Where none applies, [Options] do. Packets on
-// their way keep what they got, and a later one does not overtake them.
+// their way keep what they got, and a later one does not overtake them. A name
+// stands for itself and for the addresses that it has now ([Network.SetHost]).
 //
 // It fails if a place is no address, or a field of link is out of its range.
 func (n *Network) SetLink(from, to string, link Link) error {
-	rule := linkRule{link: link}
-	var err error
-	if rule.from, err = parseAnyPlace(from); err != nil {
+	fromPlace, err := parseAnyPlace(from)
+	if err != nil {
 		return fmt.Errorf("memnet: SetLink: from: %w", err)
 	}
-	if rule.to, err = parseAnyPlace(to); err != nil {
+	toPlace, err := parseAnyPlace(to)
+	if err != nil {
 		return fmt.Errorf("memnet: SetLink: to: %w", err)
 	}
 	if err := link.validate(); err != nil {
@@ -91,13 +93,15 @@ func (n *Network) SetLink(from, to string, link Link) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i, r := range n.links {
-		if r.from == rule.from && r.to == rule.to {
-			n.links = append(n.links[:i], n.links[i+1:]...)
-			break
+	// A name that is unknown may yet become a listener's.
+	froms, _ := n.standsForLocked(fromPlace)
+	tos, _ := n.standsForLocked(toPlace)
+	for _, f := range froms {
+		for _, t := range tos {
+			n.links = slices.DeleteFunc(n.links, func(r linkRule) bool { return r.from == f && r.to == t })
+			n.links = append(n.links, linkRule{f, t, link})
 		}
 	}
-	n.links = append(n.links, rule)
 	n.linkVersion++
 	return nil
 }

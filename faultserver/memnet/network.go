@@ -80,9 +80,10 @@ type Network struct {
 	linkVersion uint64 // changes with link and links
 	listeners   map[endpoint]*listener
 	names       map[string]Lookup
-	cut         map[endpoint]bool   // port 0: every port of the host
-	forgot      map[endpoint]uint64 // connections with a number below this one
-	dialed      uint64              // numbers clients' addresses and draws
+	cuts        map[endpoint][]endpoint // what each cut hits, by the place it was given
+	cut         map[endpoint]int        // how many of them hit it; port 0: every port of the host
+	forgot      map[endpoint]uint64     // connections with a number below this one
+	dialed      uint64                  // numbers clients' addresses and draws
 
 	agenda     agenda
 	planned    uint64 // orders what is due at one instant
@@ -111,7 +112,8 @@ func New(opts Options) *Network {
 		linkVersion: 1,
 		listeners:   make(map[endpoint]*listener),
 		names:       make(map[string]Lookup),
-		cut:         make(map[endpoint]bool),
+		cuts:        make(map[endpoint][]endpoint),
+		cut:         make(map[endpoint]int),
 		forgot:      make(map[endpoint]uint64),
 	}
 }
