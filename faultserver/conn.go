@@ -141,7 +141,14 @@ func (c *conn) shut(e ending) {
 	})
 	switch e.how {
 	case closeFIN:
-		nc.Close()
+		if !c.part(nc) {
+			c.srv.wg.Go(func() {
+				nc.Close()
+				c.srv.forget(c)
+				c.over(h2)
+			})
+			return
+		}
 		c.srv.forget(c)
 	case closeRST:
 		c.abort()
@@ -152,7 +159,12 @@ func (c *conn) shut(e ending) {
 		c.leave(e)
 		c.srv.forget(c)
 	}
-	// Last, so that whoever waits for the context finds the deed done.
+	c.over(h2)
+}
+
+// over is the last of shut, so that whoever waits for the context finds the
+// deed done.
+func (c *conn) over(h2 *http2Conn) {
 	c.cancel()
 	if h2 != nil {
 		h2.die()
@@ -263,6 +275,7 @@ func (c *conn) isDraining() bool {
 type headLimiter struct {
 	src  io.Reader
 	left int64
+	host hostWatch // of the head that is being read
 }
 
 const (
@@ -283,5 +296,6 @@ func (l *headLimiter) Read(p []byte) (int, error) {
 	if l.left != unlimited {
 		l.left -= int64(n)
 	}
+	l.host.see(p[:n])
 	return n, err
 }

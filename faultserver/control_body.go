@@ -104,8 +104,9 @@ func parseControlScenario(text []byte, form bodyForm, supports func(Fault) error
 
 func writeControl(w http.ResponseWriter, status int, value any) {
 	text, err := json.MarshalIndent(value, "", "  ")
-	if err != nil { // the values are the endpoint's own
-		text, status = []byte(`{"errors":[{"message":"no JSON"}]}`), http.StatusInternalServerError
+	if err != nil { // a fault injected from Go, which no text can carry
+		status = http.StatusInternalServerError
+		text, _ = json.MarshalIndent(map[string]any{"errors": []any{map[string]string{"message": err.Error()}}}, "", "  ")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -159,12 +159,14 @@ func TestTheControlEndpointRefusesWebPagesAndOtherNames(t *testing.T) {
 }
 
 func TestTheControlEndpointListensOnLoopbackOnlyUnlessTold(t *testing.T) {
-	ln, err := net.Listen("tcp", "0.0.0.0:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	_, err = faultserver.New(faultserver.Config{Control: ln})
+	everywhere := func() net.Listener {
+		ln, err := net.Listen("tcp", "0.0.0.0:0")
+		require.NoError(t, err)
+		return ln
+	}
+	_, err := faultserver.New(faultserver.Config{Control: everywhere()})
 	require.ErrorContains(t, err, "can be reached from other machines: listen on 127.0.0.1, or set ControlRemote")
-	s := faultserver.Start(t, faultserver.Config{Control: ln, ControlRemote: true})
+	s := faultserver.Start(t, faultserver.Config{Control: everywhere(), ControlRemote: true})
 	mustControl(t, s, "GET /", "", "Host: test.example")
 
 	// A handler in a server of one's own is reached however that listens.

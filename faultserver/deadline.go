@@ -53,7 +53,7 @@ func (d *deadline) expired() <-chan struct{} {
 	return d.past
 }
 
-func isClosed(ch chan struct{}) bool {
+func isClosed(ch <-chan struct{}) bool {
 	select {
 	case <-ch:
 		return true

@@ -17,9 +17,13 @@
 // A [Fault] is plain data: what happens ([Kind]), when (the nth request, reused
 // connections only, after an idle time, with a probability), for whom (method,
 // path, header) and how often. Faults combine: all that fit a request strike
-// it, except that of those which end it the first injected wins. They take
-// effect at once, also on connections that exist and on connections that are
-// idle. There are six moments at which a fault is judged:
+// it, except that of those which end it, in place of an answer, by an answer of
+// their own or within the answer, the first injected wins. The others are as if
+// the request had not been: they do not count it, for Nth or for Times. Only
+// Status and EarlyAnswer go together with a fault that breaks their answer off.
+//
+// Faults take effect at once, also on connections that exist and on connections
+// that are idle. There are six moments at which a fault is judged:
 //
 //   - when a connection is accepted (AcceptReset, those of the TLS handshake, and
 //     what shapes it for as long as the fault is in force: Latency, Bandwidth,

@@ -2,6 +2,7 @@ package faultserver
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exch
 		tls: r.TLS != nil,
 	}
 	if x.plan, x.badHeader = c.takeHeaderFaults(e); x.badHeader == nil {
-		x.plan = append(x.plan, c.srv.rules.judge(e)...)
+		x.plan = c.srv.rules.judgeBehind(x.plan, e)
 	}
 	rec := RequestRecord{
 		Method: r.Method, Path: r.URL.Path, Conn: c.id, NthOnConn: nth, Proto: r.Proto, Time: now, IdleBefore: idleFor,
@@ -57,7 +58,7 @@ func newExchange(c *conn, r *http.Request, nth int, idleFor time.Duration) *exch
 		}
 	}
 	x.request = r.WithContext(ctx)
-	x.body = newRequestBody(x, r.Body)
+	x.body = newRequestBody(x, r)
 	x.request.Body = x.body
 
 	c.mu.Lock()
@@ -76,12 +77,15 @@ func (x *exchange) run() bool {
 	if x.badHeader != nil {
 		return x.refuseHeader()
 	}
-	if f, ok := x.plan.get(Delay); ok && !x.pause(x.c.srv.rules.delay(f)) {
-		return false
+	for _, f := range x.plan {
+		if f.Kind == Delay && !x.pause(x.c.srv.rules.delay(f)) {
+			return false
+		}
 	}
 	if !x.sendInterims() {
 		return false
 	}
+	// Of the faults that follow, the plan has one: see plan.precludes.
 	forever := x.armStall()
 	if x.plan.has(NeverAnswer) {
 		x.readBody()
@@ -110,9 +114,7 @@ func (x *exchange) run() bool {
 		x.answerStatus(f)
 		return x.finish()
 	}
-	if !x.execute(x.wire.writer(x.w)) {
-		x.body.seal()
-		x.wire.panicked()
+	if !x.executeOrEnd(x.wire.writer(x.w)) {
 		return false
 	}
 	if x.w.hijacked {
@@ -126,18 +128,20 @@ func (x *exchange) withhold(f Fault) {
 	if f.Kind == CloseInRequestBody {
 		x.body.cutAfter(f.Bytes)
 	}
+	defer func() { // a handler may end by runtime.Goexit
+		switch f.Kind {
+		case FinAfterRequest, RstAfterRequest, CloseInRequestBody, RawAnswer, RandomBytes:
+			x.readBody()
+		default:
+			x.body.seal()
+		}
+		x.wire.withheld(f)
+	}()
 	if f.Executed {
 		x.w = newResponse(x)
 		x.w.wire = lostWire{}
 		x.execute(x.w)
 	}
-	switch f.Kind {
-	case FinAfterRequest, RstAfterRequest, CloseInRequestBody, RawAnswer, RandomBytes:
-		x.readBody()
-	default:
-		x.body.seal()
-	}
-	x.wire.withheld(f)
 }
 
 func (x *exchange) answerStatus(f Fault) {
@@ -156,6 +160,7 @@ func (x *exchange) answerStatus(f Fault) {
 // execute runs the handler and reports whether it returned.
 func (x *exchange) execute(w http.ResponseWriter) (returned bool) {
 	x.c.srv.journal.executed(x.row)
+	defer x.removeFiles()
 	defer func() {
 		if returned {
 			return
@@ -166,6 +171,25 @@ func (x *exchange) execute(w http.ResponseWriter) (returned bool) {
 	}()
 	x.c.srv.set.handler.ServeHTTP(w, x.request)
 	return true
+}
+
+// removeFiles removes what the handler's parsing of a form has left on disk.
+func (x *exchange) removeFiles() {
+	if form := x.request.MultipartForm; form != nil && (x.w == nil || !x.w.hijacked) {
+		form.RemoveAll()
+	}
+}
+
+// executeOrEnd is execute, and ends the exchange if the handler did not return.
+// After a runtime.Goexit, as by t.FailNow, only deferred calls still run.
+func (x *exchange) executeOrEnd(w http.ResponseWriter) (returned bool) {
+	defer func() {
+		if !returned {
+			x.body.seal()
+			x.wire.panicked()
+		}
+	}()
+	return x.execute(w)
 }
 
 // finish completes the answer. The journal counts it as answered before the
@@ -184,7 +208,9 @@ func (x *exchange) finish() bool {
 		x.answered()
 	}
 	if err := x.w.finish(); err != nil {
-		x.c.srv.journal.answered(x.row, false)
+		if !errors.Is(err, errCut) { // whoever cuts knows what the client has
+			x.c.srv.journal.answered(x.row, false)
+		}
 		x.wire.failed(err)
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,7 +23,7 @@ type Fault struct {
 
 	// Nth strikes only the nth request, counted from 1 over the whole server
 	// since the fault was injected, of those that fit everything else but
-	// Probability. For idle kinds it counts idle periods that lasted long
+	// Probability, and that no fault injected before ends. For idle kinds it counts idle periods that lasted long
 	// enough; for kinds judged when a connection is accepted or begins,
 	// connections; for names, questions. 0: every one.
 	Nth int
@@ -35,7 +36,7 @@ type Fault struct {
 	// least this idle time. Idle kinds use After instead. 0: any.
 	IdleAtLeast time.Duration
 	// Probability strikes this share of what would otherwise be struck, drawn
-	// from Config.Seed. 0: all. Else in (0, 1].
+	// from Config.Seed. 0: all. Else in (0, 1]. A text that says 0 is refused.
 	Probability float64
 
 	// Method strikes only requests with this method. "": any.
@@ -44,7 +45,8 @@ type Fault struct {
 	// "*", begins with what stands before it. "": any.
 	Path string
 	// Header strikes only requests that carry this header ("Name"), or carry
-	// it with this value ("Name: value"). "": any.
+	// it with this value ("Name: value"). Host is :authority on HTTP/2; Trailer
+	// cannot be chosen by. "": any.
 	Header string
 
 	// Times is how often the fault strikes before it is spent. 0: always.
@@ -98,16 +100,17 @@ func (f Fault) Validate() error {
 	spec := f.Kind.spec()
 
 	for _, n := range []struct {
-		field string
-		value int64
+		field    string
+		negative bool
+		value    any
 	}{
-		{"Nth", int64(f.Nth)}, {"NthOnConn", int64(f.NthOnConn)}, {"IdleAtLeast", int64(f.IdleAtLeast)},
-		{"Times", int64(f.Times)}, {"After", int64(f.After)}, {"Jitter", int64(f.Jitter)},
-		{"Requests", int64(f.Requests)}, {"Bytes", f.Bytes},
-		{"Rate", f.Rate}, {"Count", int64(f.Count)},
+		{"Nth", f.Nth < 0, f.Nth}, {"NthOnConn", f.NthOnConn < 0, f.NthOnConn}, {"IdleAtLeast", f.IdleAtLeast < 0, f.IdleAtLeast},
+		{"Times", f.Times < 0, f.Times}, {"After", f.After < 0, f.After}, {"Jitter", f.Jitter < 0, f.Jitter},
+		{"Requests", f.Requests < 0, f.Requests}, {"Bytes", f.Bytes < 0, f.Bytes},
+		{"Rate", f.Rate < 0, f.Rate}, {"Count", f.Count < 0, f.Count},
 	} {
-		if n.value < 0 {
-			bad(n.field, "%d is negative", n.value)
+		if n.negative {
+			bad(n.field, "%v is negative", n.value)
 		}
 	}
 	if f.Probability < 0 || f.Probability > 1 || math.IsNaN(f.Probability) {
@@ -161,8 +164,13 @@ func (f Fault) validateWhom(bad func(string, string, ...any)) {
 	if strings.Contains(strings.TrimSuffix(f.Path, "*"), "*") {
 		bad("Path", "%q: a * may only stand at the end", f.Path)
 	}
-	if name, _, _ := strings.Cut(f.Header, ":"); f.Header != "" && strings.TrimSpace(name) == "" {
+	switch name := f.headerName(); {
+	case f.Header == "":
+	case name == "":
 		bad("Header", "%q has no name", f.Header)
+	case name == "Trailer":
+		bad("Header", "Trailer never fits, for net/http takes it out of a request: choose by another header, by %v or by %v",
+			fieldName("Method"), fieldName("Path"))
 	}
 	if f.Kind == KeepAliveHeader && strings.ContainsAny(f.Value, "\r\n") {
 		bad("Value", "%q: a header's value has no line breaks", f.Value)
@@ -205,24 +213,33 @@ func (f *Fault) fitsRequest(r *http.Request) bool {
 		}
 	}
 	if f.Header != "" {
-		name, want, withValue := strings.Cut(f.Header, ":")
-		values := r.Header.Values(strings.TrimSpace(name))
-		if len(values) == 0 {
-			return false
-		}
-		if withValue && !containsTrimmed(values, want) {
+		_, want, withValue := strings.Cut(f.Header, ":")
+		want = strings.TrimSpace(want)
+		values, equal := f.headerIn(r)
+		if !slices.ContainsFunc(values, func(v string) bool { return !withValue || equal(strings.TrimSpace(v), want) }) {
 			return false
 		}
 	}
 	return true
 }
 
-func containsTrimmed(values []string, want string) bool {
-	want = strings.TrimSpace(want)
-	for _, v := range values {
-		if strings.TrimSpace(v) == want {
-			return true
-		}
+// headerIn returns the values of the header that Header names, and how to
+// compare them. http.ReadRequest moves two headers, whose values have no case
+// (RFC 9110 section 4.2.3, RFC 9112 section 7), to fields of their own.
+func (f *Fault) headerIn(r *http.Request) (values []string, equal func(a, b string) bool) {
+	switch name := f.headerName(); {
+	case name == "Transfer-Encoding":
+		return r.TransferEncoding, strings.EqualFold
+	case name != "Host":
+		return r.Header[name], func(a, b string) bool { return a == b }
+	case r.Host == "":
+		return nil, nil
 	}
-	return false
+	return []string{r.Host}, strings.EqualFold
+}
+
+// headerName is the name in Header as net/http writes it.
+func (f *Fault) headerName() string {
+	name, _, _ := strings.Cut(f.Header, ":")
+	return http.CanonicalHeaderKey(strings.TrimSpace(name))
 }

@@ -51,6 +51,10 @@ func TestAFaultsParametersAreChecked(t *testing.T) {
 		{faultserver.Fault{Kind: faultserver.TLSCut, NthOnConn: 1}, "NthOnConn: tls-cut is judged when a connection is accepted"},
 		{faultserver.Fault{Kind: faultserver.CertificateExpired, ReusedOnly: true}, "ReusedOnly: certificate-expired is judged when"},
 		{faultserver.Fault{Kind: faultserver.ALPNMissing, IdleAtLeast: time.Second}, "IdleAtLeast: alpn-missing is judged when"},
+		{
+			faultserver.Fault{Kind: faultserver.SilentClose, Header: "trailer: X-A"},
+			"Header: Trailer never fits, for net/http takes it out of a request: choose by another header, by Method or by Path",
+		},
 	} {
 		require.ErrorContains(t, test.fault.Validate(), test.want)
 	}

@@ -20,8 +20,13 @@ func (g *gate) open() {
 	}
 }
 
+func (g *gate) isClosed() bool { return g.closed.Load() != nil }
+
 // pass waits until the gate is open; it is false if done came first.
-func (g *gate) pass(done <-chan struct{}) bool {
+func (g *gate) pass(done <-chan struct{}) bool { return g.passBefore(done, nil) }
+
+// passBefore is pass with two ways of coming first.
+func (g *gate) passBefore(done, expired <-chan struct{}) bool {
 	for {
 		ch := g.closed.Load()
 		if ch == nil {
@@ -30,6 +35,8 @@ func (g *gate) pass(done <-chan struct{}) bool {
 		select {
 		case <-*ch:
 		case <-done:
+			return false
+		case <-expired:
 			return false
 		}
 	}

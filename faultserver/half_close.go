@@ -59,13 +59,14 @@ func (c *conn) isUnheard() bool {
 
 // runUnheard executes a request whose answer has no way to go. It is true if
 // the next one may be read.
-func (x *exchange) runUnheard() bool {
+func (x *exchange) runUnheard() (returned bool) {
 	x.w = newResponse(x)
 	x.w.wire = lostWire{}
-	returned := x.execute(x.w)
-	x.readBody()
-	if !returned {
-		x.wire.panicked()
-	}
-	return returned
+	defer func() { // the handler may end by runtime.Goexit
+		x.readBody()
+		if !returned {
+			x.wire.panicked()
+		}
+	}()
+	return x.execute(x.w)
 }

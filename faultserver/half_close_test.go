@@ -117,7 +117,7 @@ func TestAHalfClosedServerClosesAltogetherLater(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		c.Write([]byte("GET"))
 		synctest.Wait()
-		_, err := c.Write([]byte(" / HTTP/1.1\r\n\r\n"))
+		_, err := c.Write([]byte(" / HTTP/1.1\r\nHost: test\r\n\r\n"))
 		require.True(t, isReset(err), "%v", err)
 		require.Len(t, s.Journal().Requests(), 2)
 		require.Equal(t, at, onlyConn(t, s).Closed)

@@ -43,7 +43,7 @@ func (c *conn) takeHeaderFaults(e event) (plan, error) {
 			return nil, err
 		}
 		for _, f := range faults {
-			if r := (&rule{fault: f}); r.fits(e) && c.srv.rules.strikesOnce(r) {
+			if r := (&rule{fault: f}); r.fits(e) && !p.precludes(&f) && c.srv.rules.strikesOnce(r) {
 				p = append(p, f)
 			}
 		}

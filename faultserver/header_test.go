@@ -82,14 +82,15 @@ func TestAFaultHeaderWithAMistakeIsAnsweredWithIt(t *testing.T) {
 		"silent-close; status":               `X-Fault:1:15: [1].code: status needs it`,
 		"idle-close after=5s":                `X-Fault:1:1: kind: idle-close is not judged for one request: inject it on the server`,
 		"silent-close times=1":               `X-Fault:1:20: times: a request's own faults are for this request alone`,
+		"silent-close probability=0":         `X-Fault:1:26: probability: 0 is not in (0, 1]: leave the whole fault out, or, if it is always to strike, probability`,
 		"silent-close nth=1":                 `X-Fault:1:18: nth: a request's own faults are for this request alone`,
 		"reused_only":                        `X-Fault:1:1: kind: is missing`,
 		`surplus-bytes value="a`:             `X-Fault:1:21: a quoted value that is not quoted as in Go, or does not end`,
 		`surplus-bytes value="a"b`:           `X-Fault:1:21: a space or a semicolon must follow a quoted value`,
 		`surplus-bytes value=a"b"`:           `X-Fault:1:21: a quote in the middle of a value: quote the whole value`,
-		`surplus-bytes value="\xff"`:         `X-Fault:1:21: value: is not UTF-8`,
+		`surplus-bytes value="\xff"`:         `X-Fault:1:21: value: is not UTF-8, which no text can carry: inject the fault from Go`,
 		"silent-close kind=delay after=10ms": `X-Fault:1:14: kind: is there twice, first in line 1`,
-		"delay after=-1s; delay after=5":     "X-Fault:1:13: [0].after: -1000000000 is negative\nX-Fault:1:30: [1].after: \"5\" is not a duration, such as 5s, 250ms or 1m30s",
+		"delay after=-1s; delay after=5":     "X-Fault:1:13: [0].after: -1s is negative\nX-Fault:1:30: [1].after: \"5\" is not a duration, such as 5s, 250ms or 1m30s",
 	} {
 		c.send(withFault(header))
 		resp, body := c.response("GET")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -50,6 +51,9 @@ func (h *http1Conn) serveOne() bool {
 		return false
 	}
 	h.in.left = maxHead
+	h.in.host = hostWatch{}
+	ahead, _ := h.br.Peek(h.br.Buffered())
+	h.in.host.see(ahead)
 	var due time.Time
 	if limit := c.srv.set.character.head; limit > 0 {
 		due = time.Now().Add(limit)
@@ -78,6 +82,10 @@ func (h *http1Conn) serveOne() bool {
 		h.refuse(http.StatusHTTPVersionNotSupported)
 		return false
 	}
+	if status := headStatus(r, h.in.host.has); status != 0 {
+		h.refuse(status)
+		return false
+	}
 	if e, away := c.turnedAway(nth); away {
 		c.shut(e)
 		return false
@@ -90,7 +98,7 @@ func (h *http1Conn) serveOne() bool {
 	defer x.cancel()
 	w := newHTTP1Wire(h, x)
 	x.wire = w
-	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1) && r.Body != http.NoBody {
+	if headerHasToken(r.Header, "Expect", "100-continue") && r.ProtoAtLeast(1, 1) && r.Body != http.NoBody {
 		x.body.onFirstRead(w.sayContinue)
 	}
 	if !x.run() {
@@ -125,6 +133,7 @@ func (w *http1Wire) afterwards() bool {
 	if w.ending == nil && !w.x.body.complete() {
 		w.settleBody()
 	}
+	w.clearDeadlines()
 	if w.ending != nil {
 		if w.closeAfter > 0 {
 			w.x.pause(w.closeAfter)
@@ -242,6 +251,8 @@ func (w *http1Wire) failed(err error) {
 		w.h.c.shut(finBecause(HandlerAskedClose))
 	case errors.Is(err, errCut):
 		// already shut
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.h.c.shut(finBecause(HandlerAskedClose))
 	default:
 		w.h.c.shut(ending{by: ByClient, reason: ClientReset})
 	}

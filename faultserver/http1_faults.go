@@ -170,7 +170,7 @@ func (w *http1Wire) breakChunk(f Fault, p []byte) error {
 		fmt.Fprintf(w.h.bw, "%x\r\n%s\r\n", len(p), p)
 	}
 	w.h.bw.WriteString(cmp.Or(f.Value, "not a size\r\n"))
-	return w.cut(f.Kind)
+	return w.cut(f.Kind, false)
 }
 
 // randomBytes draws n bytes from the server's seed.

@@ -133,6 +133,55 @@ func TestAMalformedRequestIsRefused(t *testing.T) {
 	require.Equal(t, faultserver.ProtocolError, onlyConn(t, s).Reason)
 }
 
+func TestAHeadIsRefusedAsNetHTTPRefusesIt(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{})
+	other := httptest.NewServer(faultserver.Echo)
+	t.Cleanup(other.Close)
+	for head, want := range map[string]int{
+		"GET / HTTP/1.1\r\nHost: test\r\n":                              200,
+		"GET / HTTP/1.1\r\nX: 1\r\nhOST:test\r\n":                       200,
+		"GET / HTTP/1.1\nHost: test\n":                                  200,
+		"GET / HTTP/1.1\r\nHost:\r\n":                                   200,
+		"GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 9000) + "\r\n":    400,
+		"GET / HTTP/1.1\r\n":                                            400,
+		"GET http://test/ HTTP/1.1\r\n":                                 400,
+		"GET /Host: HTTP/1.1\r\nX: Host: test\r\n Host: test\r\n":       400,
+		"GET / HTTP/1.1\r\nHosts: test\r\n":                             400,
+		"GET / HTTP/1.1\r\nHost: a b\r\n":                               400,
+		"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n":                      400,
+		"GET / HTTP/1.0\r\n":                                            200,
+		"GET / HTTP/1.1\r\nHost: test\r\nX[]: 1\r\n":                    400,
+		"GET / HTTP/1.1\r\nHost: test\r\nX: a\x01b\r\n":                 400,
+		"GET / HTTP/1.1\r\nHost: test\r\nExpect: a miracle\r\n":         417,
+		"GET / HTTP/1.1\r\nHost: test\r\nExpect: 100-Continue\r\n":      200,
+		"GET / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue, a\r\n":   200,
+		"GET / HTTP/1.1\r\nHost: test\r\nExpect: \r\nX: GET / Host\r\n": 200,
+	} {
+		for _, address := range []string{s.Addr().String(), other.Listener.Addr().String()} {
+			nc, err := net.Dial("tcp", address)
+			require.NoError(t, err)
+			c := &rawConn{Conn: nc, t: t, br: bufio.NewReader(nc)}
+			c.send(head + "\r\n")
+			resp, _ := c.response("GET")
+			require.Equal(t, want, resp.StatusCode, "%q", head)
+			require.NoError(t, c.Close())
+		}
+	}
+	for _, row := range s.Journal().Requests() {
+		require.Equal(t, 1, row.Executed, "what was refused is no request")
+	}
+}
+
+func TestEachOfSeveralPipelinedHeadsNeedsAHost(t *testing.T) {
+	c := dialRaw(t, faultserver.Start(t, faultserver.Config{}))
+	c.send(post("/1", "Host: body\r\n\r\n") + post("/2", "") + "GET /3 HTTP/1.1\r\n\r\n" + post("/4", ""))
+	for _, want := range []int{200, 200, 400} {
+		resp, _ := c.response("POST")
+		require.Equal(t, want, resp.StatusCode)
+	}
+	c.wantFIN()
+}
+
 func TestAnEndlessHeadIsRefused(t *testing.T) {
 	s := faultserver.Start(t, faultserver.Config{})
 	c := dialRaw(t, s)

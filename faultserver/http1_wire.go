@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,10 +22,12 @@ type http1Wire struct {
 	headSent bool
 
 	chunked    bool
+	length     int64 // the Content-Length that is sent, or -1
 	sent       int64 // of the body
 	ending     *ending
 	announce   bool
 	closeAfter time.Duration // before ending
+	deadlines  atomic.Bool   // the handler has set one
 }
 
 // errCut stops a response that a fault has broken off; the connection is shut.
@@ -57,6 +60,7 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		}
 	}
 	h.response.hijacked = true
+	h.w.clearDeadlines()
 	h.w.x.body.seal()
 	nc := hijackedConn{h.w.h.c.nc, h.w.h.c}
 	return nc, bufio.NewReadWriter(h.w.h.br, bufio.NewWriter(nc)), nil
@@ -123,6 +127,7 @@ func (w *http1Wire) head(status int, h http.Header, length int64, end bool) erro
 	w.decideEnd(h)
 	w.frame(status, h, length)
 	w.misframe(status, h, length)
+	w.length = announcedLength(h)
 	w.announceEnd(h)
 	if _, ok := h["Date"]; !ok {
 		h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
@@ -135,13 +140,28 @@ func (w *http1Wire) head(status int, h http.Header, length int64, end bool) erro
 		b.WriteString(line)
 		h.Write(&b)
 		b.WriteString("\r\n")
-		return w.cutHead(b.Bytes(), len(line))
+		return w.cutHead(b.Bytes(), len(line), w.endsWithHead(status))
 	}
 	err := w.writeHead(line, h, end || length == 0)
 	if f, ok := w.x.plan.get(CloseInBody); ok && f.Bytes == 0 {
-		return w.cut(f.Kind)
+		return w.cut(f.Kind, w.endsWithHead(status))
 	}
 	return err
+}
+
+// announcedLength is -1 if there is none. Of several the first counts: who
+// gets different ones takes no response for complete, see plan.garbles.
+func announcedLength(h http.Header) int64 {
+	n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// endsWithHead reports whether nothing follows the head.
+func (w *http1Wire) endsWithHead(status int) bool {
+	return w.x.request.Method == http.MethodHead || !bodyAllowed(status) || w.length == 0 && !w.chunked
 }
 
 // frame says how the client finds the body's end (RFC 9112 section 6).
@@ -195,8 +215,9 @@ func (w *http1Wire) cutsHead() bool {
 	return ok
 }
 
-// cutHead writes the head as far as the fault lets it.
-func (w *http1Wire) cutHead(head []byte, line int) error {
+// cutHead writes the head as far as the fault lets it; last says that nothing
+// would follow it.
+func (w *http1Wire) cutHead(head []byte, line int, last bool) error {
 	f, _ := w.x.plan.get(CloseInStatusLine, CloseInHeaders)
 	n := int(min(f.Bytes, int64(len(head))))
 	switch {
@@ -208,17 +229,23 @@ func (w *http1Wire) cutHead(head []byte, line int) error {
 		n = min(line+n, len(head))
 	}
 	w.h.bw.Write(head[:n])
-	return w.cut(f.Kind)
+	return w.cut(f.Kind, last && n == len(head))
 }
 
-func (w *http1Wire) cut(k Kind) error {
-	w.x.c.srv.journal.answered(w.x.row, false)
+// cut ends the connection behind what has been written; whole says that this is
+// a complete response all the same.
+func (w *http1Wire) cut(k Kind, whole bool) error {
+	if whole {
+		w.x.answered()
+	} else {
+		w.x.c.srv.journal.answered(w.x.row, false)
+	}
 	w.h.bw.Flush()
 	w.h.c.shut(finByFault(k))
 	return errCut
 }
 
-func (w *http1Wire) body(p []byte, _ bool) error {
+func (w *http1Wire) body(p []byte, last bool) error {
 	if f, ok := w.breaksChunk(int64(len(p))); ok {
 		return w.breakChunk(f, p)
 	}
@@ -234,7 +261,8 @@ func (w *http1Wire) body(p []byte, _ bool) error {
 	}
 	_, err := w.h.bw.Write(part)
 	if cuts {
-		return w.cut(f.Kind)
+		known := w.length >= 0 && w.sent >= w.length
+		return w.cut(f.Kind, !w.chunked && (known || last && len(part) == len(p)))
 	}
 	if w.chunked {
 		_, err = w.h.bw.WriteString("\r\n")
@@ -244,7 +272,7 @@ func (w *http1Wire) body(p []byte, _ bool) error {
 
 func (w *http1Wire) end(trailers http.Header) error {
 	if f, ok := w.x.plan.get(CloseInBody); ok {
-		return w.cut(f.Kind) // the body was shorter than the cut: its end is withheld
+		return w.cut(f.Kind, !w.chunked) // the body was shorter than the cut: its end, if it has one, is withheld
 	}
 	if f, ok := w.x.plan.get(BrokenChunk); ok && w.chunked {
 		return w.breakChunk(f, nil)

@@ -31,12 +31,14 @@ type http2Conn struct {
 	queued   *sync.Cond // something for the writer
 	out      bytes.Buffer
 	outEnd   int64 // bytes ever queued
+	replies  int   // frames in out that the client can draw at will
 	written  int64 // of these, handed to the connection
 	writing  bool  // more is being handed to it
 	dead     bool
 	streams  map[uint32]*stream // open for the protocol
 	running  int                // exchanges not yet over: an open stream's, and a closed one's until its handler is done
 	maxID    uint32             // the highest stream id seen
+	skipped  skippedIDs         // below it
 	refuseAt uint32             // streams from here on are ignored; 0: none
 	goneAway bool               // a GOAWAY with the true last id was sent
 	leaving  bool               // a graceful GOAWAY is under way
@@ -154,6 +156,10 @@ func (h *http2Conn) readLoop() {
 			h.c.shut(endOfRead(err))
 			return
 		}
+		if h.isFlooded() {
+			h.c.shut(finBecause(ProtocolError))
+			return
+		}
 	}
 }
 
@@ -205,9 +211,9 @@ func (h *http2Conn) ping(f *http2.PingFrame) {
 	late, ok := p.get(PingLate)
 	switch {
 	case !ok:
-		h.write(func() { h.fr.WritePing(true, data) })
+		h.reply(func() { h.fr.WritePing(true, data) })
 	case late.After > 0:
-		h.later(late.After, func() { h.write(func() { h.fr.WritePing(true, data) }) })
+		h.later(late.After, func() { h.reply(func() { h.fr.WritePing(true, data) }) })
 	}
 }
 

@@ -80,7 +80,7 @@ func (h *http2Conn) awaitRelease(st *stream) bool {
 
 // acknowledge answers the client's SETTINGS, when and if a fault lets it.
 func (h *http2Conn) acknowledge() {
-	ack := func() { h.write(func() { h.fr.WriteSettingsAck() }) }
+	ack := func() { h.reply(func() { h.fr.WriteSettingsAck() }) }
 	f, late := h.atStart.get(SettingsAckLate)
 	switch {
 	case !late:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,10 @@ type stream struct {
 	localEnd   bool  // END_STREAM was queued
 	err        error // the stream or the connection ended otherwise
 
+	readLimit, writeLimit streamLimit // the handler's
+	tooLate               bool        // to read what has not arrived
+
+	trailer http.Header // arrived; the request's own is its handler's
 	request *http.Request
 	cancel  context.CancelFunc // nil until the exchange begins
 }
@@ -55,13 +60,18 @@ func (h *http2Conn) headers(f *http2.MetaHeadersFrame) error {
 	case id%2 == 0:
 		h.mu.Unlock()
 		return http2.ConnectionError(http2.ErrCodeProtocol)
-	case id <= h.maxID: // a stream that has ended; its client may not know yet
+	case id <= h.maxID:
+		skipped := h.skipped.has(id)
 		h.mu.Unlock()
-		return nil
+		if skipped {
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
+		return nil // a stream that has ended; its client may not know yet
 	case h.refuseAt != 0 && id >= h.refuseAt: // disowned by GOAWAY
 		h.mu.Unlock()
 		return nil
 	}
+	h.skipped.add(h.maxID, id)
 	h.maxID = id
 	full := int64(len(h.streams)) >= int64(h.inForce.maxStreams)
 	h.mu.Unlock()
@@ -146,13 +156,23 @@ func (st *stream) trailersLocked(f *http2.MetaHeadersFrame) error {
 	case !f.StreamEnded() || len(f.PseudoFields()) > 0:
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol}
 	}
+	st.trailer = make(http.Header)
 	for _, hf := range f.RegularFields() {
-		name := http.CanonicalHeaderKey(hf.Name)
-		if _, declared := st.request.Trailer[name]; declared {
-			st.request.Trailer[name] = append(st.request.Trailer[name], hf.Value)
-		}
+		st.trailer.Add(hf.Name, hf.Value)
 	}
 	return st.endRemoteLocked()
+}
+
+// handOverTrailersLocked is for whoever has read the body to its end: until then the
+// handler may use the map, to clone the request for example. Of what arrived
+// only what was declared counts, as in net/http.
+func (st *stream) handOverTrailersLocked() {
+	for name, values := range st.trailer {
+		if _, declared := st.request.Trailer[name]; declared {
+			st.request.Trailer[name] = values
+		}
+	}
+	st.trailer = nil
 }
 
 func (st *stream) endRemoteLocked() error {
@@ -187,6 +207,9 @@ func (h *http2Conn) data(f *http2.DataFrame) error {
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeStreamClosed}
 	case st.recvWindow < size:
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
+	case st.length >= 0 && st.received+int64(len(p)) > st.length:
+		h.grantLocked(nil, size)
+		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol}
 	}
 	st.recvWindow -= size
 	st.received += int64(len(p))
@@ -221,7 +244,7 @@ func (h *http2Conn) grantConnLocked(least int64) {
 	grant := h.recvUnacked
 	h.recvUnacked = 0
 	h.recvWindow += grant
-	h.writeLocked(func() { h.fr.WriteWindowUpdate(0, uint32(grant)) })
+	h.replyLocked(func() { h.fr.WriteWindowUpdate(0, uint32(grant)) })
 }
 
 func (h *http2Conn) grantStreamLocked(st *stream) {
@@ -231,7 +254,7 @@ func (h *http2Conn) grantStreamLocked(st *stream) {
 	grant := st.unacked
 	st.unacked = 0
 	st.recvWindow += grant
-	h.writeLocked(func() { h.fr.WriteWindowUpdate(st.id, uint32(grant)) })
+	h.replyLocked(func() { h.fr.WriteWindowUpdate(st.id, uint32(grant)) })
 }
 
 // streamBody is the request's body as it arrives.
@@ -241,18 +264,22 @@ func (b streamBody) Read(p []byte) (int, error) {
 	st := b.st
 	st.h.mu.Lock()
 	defer st.h.mu.Unlock()
-	for st.body.Len() == 0 && !st.remoteEnd && st.err == nil {
+	for st.body.Len() == 0 && !st.remoteEnd && !st.tooLate && st.err == nil {
 		st.arrived.Wait()
 	}
 	switch {
 	case st.err != nil:
 		return 0, st.err
+	case st.body.Len() == 0 && !st.remoteEnd:
+		return 0, os.ErrDeadlineExceeded
 	case st.body.Len() == 0:
+		st.handOverTrailersLocked()
 		return 0, io.EOF
 	}
 	n, _ := st.body.Read(p)
 	st.h.grantLocked(st, int64(n))
 	if st.body.Len() == 0 && st.remoteEnd {
+		st.handOverTrailersLocked()
 		return n, io.EOF
 	}
 	return n, nil
@@ -284,7 +311,7 @@ func (h *http2Conn) resetStream(id uint32, code http2.ErrCode) {
 }
 
 func (h *http2Conn) resetStreamLocked(id uint32, code http2.ErrCode) {
-	h.writeLocked(func() { h.fr.WriteRSTStream(id, code) })
+	h.replyLocked(func() { h.fr.WriteRSTStream(id, code) })
 	if st := h.streams[id]; st != nil {
 		st.abortLocked(errStreamReset)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -42,7 +41,7 @@ func (h *http2Conn) begin(st *stream) error {
 	x := newExchange(c, st.request, nth, idleFor)
 	w := &http2Wire{h: h, st: st, x: x}
 	x.wire = w
-	if strings.EqualFold(st.request.Header.Get("Expect"), "100-continue") {
+	if headerHasToken(st.request.Header, "Expect", "100-continue") {
 		x.body.onFirstRead(func() { w.interim(http.StatusContinue, nil) })
 	}
 	h.mu.Lock()
@@ -70,6 +69,7 @@ func (h *http2Conn) begin(st *stream) error {
 	c.srv.wg.Go(func() {
 		defer h.finished()
 		defer x.cancel()
+		defer st.stopLimits()
 		if h.awaitRelease(st) && x.run() {
 			w.afterwards()
 		}

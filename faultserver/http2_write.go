@@ -25,6 +25,28 @@ func (h *http2Conn) writeLocked(f func()) {
 	h.queued.Signal()
 }
 
+// maxReplies is x/net/http2's bound of what a client may draw and not read: more
+// is an attempt to exhaust memory.
+const maxReplies = 10_000
+
+// reply is write for a frame that the client can draw at will.
+func (h *http2Conn) reply(f func()) {
+	h.mu.Lock()
+	h.replyLocked(f)
+	h.mu.Unlock()
+}
+
+func (h *http2Conn) replyLocked(f func()) {
+	h.replies++
+	h.writeLocked(f)
+}
+
+func (h *http2Conn) isFlooded() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.replies > maxReplies
+}
+
 // writeLoop carries the queue to the connection until that ends.
 func (h *http2Conn) writeLoop() {
 	h.c.mu.Lock()
@@ -42,6 +64,7 @@ func (h *http2Conn) writeLoop() {
 		}
 		p = append(p[:0], h.out.Bytes()...)
 		h.out.Reset()
+		h.replies = 0
 		h.writing = true
 		h.mu.Unlock()
 

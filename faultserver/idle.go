@@ -2,6 +2,7 @@ package faultserver
 
 import (
 	"net"
+	"slices"
 	"time"
 )
 
@@ -9,10 +10,11 @@ import (
 // connection's lock.
 type idleWatch struct {
 	since   time.Time
-	timers  []*time.Timer // of faults, and of a drain
-	timeout *time.Timer   // Config.IdleTimeout; made once, then reset
-	pinged  time.Time     // the last PING that counts as activity
-	gone    bool          // a middlebox has forgotten the connection, see flowReader
+	timers  []*time.Timer         // of a drain
+	armed   map[*rule]*time.Timer // the faults judged in this idle time, or to be judged in it
+	timeout *time.Timer           // Config.IdleTimeout; made once, then reset
+	pinged  time.Time             // the last PING that counts as activity
+	gone    bool                  // a middlebox has forgotten the connection, see flowReader
 }
 
 func (w *idleWatch) stop() {
@@ -23,6 +25,10 @@ func (w *idleWatch) stop() {
 		t.Stop()
 	}
 	w.timers = w.timers[:0]
+	for _, t := range w.armed {
+		t.Stop()
+	}
+	clear(w.armed)
 }
 
 func (w *idleWatch) addTimer(t *time.Timer) { w.timers = append(w.timers, t) }
@@ -75,25 +81,35 @@ func (c *conn) pinged() {
 func (c *conn) rearmIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != idle {
-		return
+	if c.state == idle || c.state == speaking {
+		c.armIdleFaultsLocked()
 	}
-	for _, t := range c.idle.timers {
-		t.Stop()
-	}
-	c.idle.timers = c.idle.timers[:0]
-	c.armIdleFaultsLocked()
 }
 
+// armIdleFaultsLocked makes each fault in force that may strike in this idle
+// time be judged in it, once, however often it is called.
 func (c *conn) armIdleFaultsLocked() {
 	since := c.idle.since
 	e := event{at: atIdle, proto: c.proto, request: c.last, nthOnConn: c.requests}
-	for _, r := range c.srv.rules.waiting(e) {
+	waiting := c.srv.rules.waiting(e)
+	for r, t := range c.idle.armed {
+		if !slices.Contains(waiting, r) {
+			t.Stop()
+			delete(c.idle.armed, r)
+		}
+	}
+	for _, r := range waiting {
+		if c.idle.armed[r] != nil {
+			continue
+		}
+		if c.idle.armed == nil {
+			c.idle.armed = make(map[*rule]*time.Timer)
+		}
 		due := since.Add(c.srv.rules.delay(r.fault))
 		if r.fault.Kind == CloseAfterAge {
 			due = c.opened.Add(r.fault.After)
 		}
-		c.idle.addTimer(time.AfterFunc(time.Until(due), func() { c.idleFaultDue(r, since) }))
+		c.idle.armed[r] = time.AfterFunc(time.Until(due), func() { c.idleFaultDue(r, since) })
 	}
 }
 
@@ -139,6 +155,9 @@ func (c *conn) claimIdle() bool {
 func (c *conn) claimIdleSince(since time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for c.state == speaking { // another fault that is due
+		c.unblocked.Wait()
+	}
 	if c.state != idle || !c.idle.since.Equal(since) {
 		return false
 	}

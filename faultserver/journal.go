@@ -58,8 +58,8 @@ const (
 	FaultStruck                          // a fault; ConnRecord.Fault says which
 	RequestLimit                         // MaxRequestsPerConn or the personality's age
 	RequestAskedClose                    // the request said Connection: close, or is HTTP/1.0
-	HandlerAskedClose                    // the handler said Connection: close, or its body ended short
-	HandlerPanicked                      //
+	HandlerAskedClose                    // the handler said Connection: close, its body ended short, or its deadline for writing passed
+	HandlerPanicked                      // or ended its goroutine, as t.FailNow does
 	BodyLeftUnread                       // too much of the request's body was left to read past
 	ProtocolError                        // the client broke the protocol, or the handshake failed
 	Draining                             // Server.Drain or Server.Restart

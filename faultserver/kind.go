@@ -56,7 +56,9 @@ const (
 	// block (0: half of it). The handler runs. HTTP/1.
 	CloseInHeaders
 	// CloseInBody sends the response's head and Bytes bytes of its body, and
-	// closes. The handler runs.
+	// closes. The handler runs. Of a body no longer than that the end is
+	// withheld, the last chunk or END_STREAM; an HTTP/1 response without
+	// chunks has none, is then complete and counts as answered.
 	CloseInBody
 	// CloseAfterRequests closes a connection after its Requests-th answer;
 	// Announced says so in it (Connection: close, GOAWAY).
@@ -68,7 +70,7 @@ const (
 	// until the client gives up.
 	NeverAnswer
 	// Delay waits After (plus up to Jitter) before the handler runs. It
-	// combines with any other kind.
+	// combines with any other kind; several of them add up.
 	Delay
 	// Status answers with Code and, if Value is set, Retry-After: Value,
 	// without running the handler. After in place of Value makes Retry-After

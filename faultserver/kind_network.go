@@ -80,7 +80,7 @@ const (
 	// LookupEmpty says that the name exists but has no address.
 	LookupEmpty
 	// LookupDelay answers After (plus up to Jitter) later. It combines with the
-	// others.
+	// others; several of them add up.
 	LookupDelay
 	// LookupSilence never answers.
 	LookupSilence

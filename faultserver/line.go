@@ -32,8 +32,9 @@ type chunk struct {
 func newLine() *line { return &line{changed: make(chan struct{})} }
 
 // put sends a copy of p. It waits while the line is full, and fails with
-// net.ErrClosed if stop comes first or the line has ended.
-func (l *line) put(p []byte, due time.Time, stop <-chan struct{}) error {
+// net.ErrClosed if stop comes first or the line has ended, and with
+// os.ErrDeadlineExceeded if expired comes first.
+func (l *line) put(p []byte, due time.Time, stop, expired <-chan struct{}) error {
 	for {
 		l.mu.Lock()
 		switch {
@@ -51,6 +52,8 @@ func (l *line) put(p []byte, due time.Time, stop <-chan struct{}) error {
 		case <-changed:
 		case <-stop:
 			return net.ErrClosed
+		case <-expired:
+			return os.ErrDeadlineExceeded
 		}
 	}
 }

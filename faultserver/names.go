@@ -18,7 +18,9 @@ type names struct{ table atomic.Pointer[nameTable] }
 // SetNames replaces what the names stand for that Server.Resolver resolves:
 // host name to IP addresses. The change is atomic, and concerns lookups that
 // begin afterwards; connections live on. A name that is not there does not
-// exist; "*" stands for any other; a name with no address exists and has none.
+// exist; "*" stands for any other, but not for one that is there with something
+// behind it, which may be a search domain of the machine's resolv.conf: that one
+// has the name's addresses. A name with no address exists and has none.
 // nil: every name stands for all the server's addresses, as at the start
 // without Config.Names.
 //
@@ -80,8 +82,19 @@ func (s *Server) addressesOf(host string) ([]netip.Addr, bool) {
 	if list, ok := (*table)[host]; ok {
 		return list, true
 	}
-	list, ok := (*table)["*"]
-	return list, ok
+	other, ok := (*table)["*"]
+	if !ok {
+		return nil, false
+	}
+	// Go may ask for a name with a search domain first (resolv.conf(5), ndots).
+	// Where "*" answered that, the name would stand for something else on a
+	// machine with search domains.
+	for i := strings.LastIndexByte(host, '.'); i > 0; i = strings.LastIndexByte(host[:i], '.') {
+		if list, ok := (*table)[host[:i]]; ok {
+			return list, true
+		}
+	}
+	return other, true
 }
 
 // fitsHost compares a name with a lookup fault's. Behind it may stand a search

@@ -18,7 +18,9 @@ func TestInVirtualTimeALookupIsAsLateAsTold(t *testing.T) {
 	require.NoError(t, err)
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := inMemory(t, faultserver.Config{})
-		remove := s.Inject(faultserver.Fault{Kind: faultserver.LookupDelay, After: 2 * time.Second})
+		remove, err := s.InjectAll(faultserver.Fault{Kind: faultserver.LookupDelay, After: time.Second / 2},
+			faultserver.Fault{Kind: faultserver.LookupDelay, After: 3 * time.Second / 2})
+		require.NoError(t, err)
 		began := time.Now()
 		hosts, err := s.Resolver().LookupHost(t.Context(), "api.example.test")
 		require.NoError(t, err)

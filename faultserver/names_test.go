@@ -112,6 +112,26 @@ func TestANameHasSeveralAddressesOfBothFamilies(t *testing.T) {
 	require.Equal(t, []string{"192.0.2.9"}, hosts)
 }
 
+func TestANameIsItselfWithASearchDomainBehindItWhateverAnyOtherIs(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{Names: map[string][]string{
+		"db": {"192.0.2.1"}, "db.eu": {"192.0.2.2"}, "db.us.test": {"192.0.2.3"}, "*": {"192.0.2.9"},
+	}})
+	ask := func(name string) (last byte) {
+		reply := askName(t, s, "udp", name, dnsmessage.TypeA)
+		require.Len(t, reply.Answers, 1, name)
+		return reply.Answers[0].Body.(*dnsmessage.AResource).A[3]
+	}
+	for name, want := range map[string]byte{
+		"db.": 1, "db.corp.example.": 1, "db.eu.": 2, "db.eu.corp.example.": 2, "db.us.test.": 3,
+		"mydb.": 9, "mydb.corp.example.": 9, "eu.db.": 9, "corp.example.": 9,
+	} {
+		require.Equal(t, want, ask(name), name)
+	}
+	require.NoError(t, s.SetNames(map[string][]string{"db": {"192.0.2.1"}}))
+	require.Equal(t, dnsmessage.RCodeNameError, askName(t, s, "udp", "db.corp.example.", dnsmessage.TypeA).RCode,
+		"then Go asks for the name alone")
+}
+
 func TestTheAddressSetChangesWhileConnectionsLive(t *testing.T) {
 	s := onTwo(t)
 	require.NoError(t, s.SetNames(map[string][]string{"api.example.test": {"127.0.0.1"}}))

@@ -22,7 +22,9 @@ type outage struct {
 // until its buffers are full, and completes connections until its queue is. A
 // handler that runs goes on too but is not heard.
 //
-// Kill, Crash and Close work on a paused server. A second Pause does nothing.
+// Kill, Crash and Close work on a paused server, and an idle connection that
+// drains ends at once, under TLS without a close_notify. A second Pause does
+// nothing.
 func (s *Server) Pause() {
 	s.outage.mu.Lock()
 	defer s.outage.mu.Unlock()
@@ -252,17 +254,19 @@ func (c *conn) awaitResume() bool { return c.srv.gate.pass(c.ctx.Done()) }
 // strikeOutage is for the faults of a request that silence its connection or
 // end the server.
 func (x *exchange) strikeOutage(f Fault) {
+	defer func() { // a handler may end by runtime.Goexit
+		x.readBody()
+		if f.Kind == VanishOnRequest {
+			x.c.shut(silenceByFault(f.Kind))
+			return
+		}
+		x.c.crash(f)
+	}()
 	if f.Executed {
 		x.w = newResponse(x)
 		x.w.wire = lostWire{}
 		x.execute(x.w)
 	}
-	x.readBody()
-	if f.Kind == VanishOnRequest {
-		x.c.shut(silenceByFault(f.Kind))
-		return
-	}
-	x.c.crash(f)
 }
 
 // crash crashes the server because of a request on this connection, for the

@@ -6,11 +6,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"net/http/httputil"
 	"net/textproto"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,6 +63,30 @@ func TestTheProxyIsTransparentOverEveryProtocol(t *testing.T) {
 		require.Equal(t, proto, resp.Proto)
 	})
 	require.Empty(t, p.Errors())
+}
+
+func TestAnotherReverseProxyCutsOffWhatItsTargetDoesNotComplete(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "half")
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(target.Close)
+	to, err := url.Parse(target.URL)
+	require.NoError(t, err)
+	p := httputil.NewSingleHostReverseProxy(to)
+	p.ErrorLog = log.New(io.Discard, "", 0)
+	everyProtocol(t, func(t *testing.T, cfg faultserver.Config, proto string) {
+		cfg.Handler = p
+		s := faultserver.Start(t, cfg)
+		resp, err := s.Client().Get(s.URL)
+		if err == nil {
+			_, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+		}
+		require.Error(t, err)
+		require.False(t, onlyRequest(t, s).Answered)
+	})
 }
 
 func TestTheProxyKeepsTheHostIfTold(t *testing.T) {

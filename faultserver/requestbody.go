@@ -11,6 +11,7 @@ import (
 // 100-continue), and breaks off if a fault says so.
 type requestBody struct {
 	x    *exchange
+	read *http.Request // as it was read; the handler's is a copy
 	src  io.ReadCloser
 	none bool // there is no body at all
 
@@ -25,8 +26,8 @@ type requestBody struct {
 	readErr error
 }
 
-func newRequestBody(x *exchange, src io.ReadCloser) *requestBody {
-	return &requestBody{x: x, src: src, none: src == http.NoBody, hash: bodyHashSeed, left: -1, stall: -1}
+func newRequestBody(x *exchange, read *http.Request) *requestBody {
+	return &requestBody{x: x, read: read, src: read.Body, none: read.Body == http.NoBody, hash: bodyHashSeed, left: -1, stall: -1}
 }
 
 // onFirstRead makes the first Read call ask.
@@ -87,6 +88,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.readErr = err
 	if err == io.EOF {
 		b.ended = true
+		if b.x.request.Trailer == nil { // net/http sets those that were not declared now
+			b.x.request.Trailer = b.read.Trailer
+		}
 		b.sealLocked()
 	}
 	return n, err

@@ -94,8 +94,10 @@ func (s *Server) answerName(query []byte, network string, udp bool) (reply []byt
 	}
 	host := canonicalHost(q.Name.String())
 	struck := s.rules.judge(event{at: atLookup, proto: onBoth, host: host})
-	if f, ok := struck.get(LookupDelay); ok {
-		late = s.rules.delay(f)
+	for _, f := range struck {
+		if f.Kind == LookupDelay {
+			late += s.rules.delay(f)
+		}
 	}
 	a := nameAnswer{id: head.ID, recursion: head.RecursionDesired, question: q}
 	known, exists := s.addressesOf(host)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // wire is a protocol's way of carrying one exchange.
@@ -23,6 +24,9 @@ type wire interface {
 	// waits.
 	end(trailers http.Header) error
 	flush() error
+	// setReadDeadline and setWriteDeadline are as of http.ResponseController.
+	setReadDeadline(time.Time) error
+	setWriteDeadline(time.Time) error
 
 	// settleBody deals with an unread request body before the head is sent.
 	settleBody()
@@ -203,6 +207,12 @@ func (w *response) FlushError() error {
 // EnableFullDuplex is for http.ResponseController: reading the request and
 // writing the response at the same time is always possible.
 func (w *response) EnableFullDuplex() error { return nil }
+
+// SetReadDeadline is for http.ResponseController. It is the request's alone.
+func (w *response) SetReadDeadline(t time.Time) error { return w.x.wire.setReadDeadline(t) }
+
+// SetWriteDeadline is for http.ResponseController. It is the response's alone.
+func (w *response) SetWriteDeadline(t time.Time) error { return w.x.wire.setWriteDeadline(t) }
 
 // finish completes the response after the handler has returned.
 func (w *response) finish() error {

@@ -96,15 +96,18 @@ func (rs *rules) count(k Kind, by int32) {
 }
 
 // judge returns the faults that strike the event, and counts them as struck.
-func (rs *rules) judge(e event) plan {
+func (rs *rules) judge(e event) plan { return rs.judgeBehind(nil, e) }
+
+// judgeBehind is judge where the faults of p strike the event already, and are
+// returned too. What p precludes is not asked, and so neither counted nor drawn.
+func (rs *rules) judgeBehind(p plan, e event) plan {
 	if rs.armed[e.at].Load() == 0 {
-		return nil
+		return p
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	var p plan
 	for _, r := range rs.list {
-		if r.fault.Kind.spec().at == e.at && r.fits(e) && rs.strikesLocked(r) {
+		if r.fault.Kind.spec().at == e.at && r.fits(e) && !p.precludes(&r.fault) && rs.strikesLocked(r) {
 			p = append(p, r.fault)
 		}
 	}

@@ -142,6 +142,15 @@ func (d *decoder) scenario(root *yaml.Node) (*Scenario, error) {
 
 // Text returns the scenario as YAML that ParseScenario reads.
 func (sc *Scenario) Text() ([]byte, error) {
+	faults := sc.Faults
+	for i := range sc.Phases {
+		faults = append(faults[:len(faults):len(faults)], sc.Phases[i].Faults...)
+	}
+	for _, f := range faults {
+		if err := f.inUTF8(); err != nil {
+			return nil, fmt.Errorf("faultserver: scenario %s: fault %v: %w", sc.Name, f.Kind, err)
+		}
+	}
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)

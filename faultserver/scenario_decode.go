@@ -242,7 +242,7 @@ func scalar(n *yaml.Node, v reflect.Value, path string) error {
 		return v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text))
 	case v.Kind() == reflect.String:
 		if !utf8.ValidString(text) {
-			return errors.New("is not UTF-8")
+			return errNotUTF8
 		}
 		v.SetString(text)
 		return nil
@@ -279,6 +279,9 @@ func scalar(n *yaml.Node, v reflect.Value, path string) error {
 		var f float64
 		if f, err = strconv.ParseFloat(text, 64); err == nil {
 			v.SetFloat(f)
+		}
+		if f == 0 && err == nil && strings.HasSuffix("."+path, ".probability") { // Fault cannot tell it from none
+			return fmt.Errorf("%s is not in (0, 1]: leave the whole fault out, or, if it is always to strike, probability", text)
 		}
 	default:
 		return fmt.Errorf("%v cannot be written in a text", v.Type())

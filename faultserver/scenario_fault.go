@@ -3,8 +3,10 @@ package faultserver
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -17,7 +19,10 @@ import (
 //
 // Fields are named as in scenarios. The kind may stand first without its name,
 // and a field without a value is true. A value with a space, a semicolon or a
-// quote in it is quoted as in Go. Mistakes are [ParseError]s.
+// quote in it is quoted as in Go. Like all texts this one carries UTF-8 only: a
+// fault with other bytes, in a RawAnswer's Value for example, can be had in Go;
+// String shows it, and ParseFault refuses what String shows. Mistakes are
+// [ParseError]s.
 func ParseFault(text string) (Fault, error) {
 	faults, err := parseOneLine(text, "fault", 1)
 	switch {
@@ -84,12 +89,30 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 	return faults
 }
 
-// MarshalJSON writes the fault with the field names and units of scenarios.
+// MarshalJSON writes the fault with the field names and units of scenarios. A
+// field that is not UTF-8 is an error: JSON has no form for it.
 func (f Fault) MarshalJSON() ([]byte, error) {
+	if err := f.inUTF8(); err != nil {
+		return nil, fmt.Errorf("fault %v: %w", f.Kind, err)
+	}
 	var b bytes.Buffer
 	writeJSON(&b, encode(reflect.ValueOf(f)))
 	return b.Bytes(), nil
 }
+
+// inUTF8 reports the fields that no text can carry.
+func (f Fault) inUTF8() error {
+	var errs []error
+	v := reflect.ValueOf(f)
+	for i := range v.NumField() {
+		if s := v.Field(i); s.Kind() == reflect.String && !utf8.ValidString(s.String()) {
+			errs = append(errs, &fieldError{v.Type().Field(i).Name, "%v", []any{errNotUTF8}})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var errNotUTF8 = errors.New("is not UTF-8, which no text can carry: inject the fault from Go")
 
 // UnmarshalJSON reads and validates a fault as the control endpoint does.
 func (f *Fault) UnmarshalJSON(text []byte) error {

@@ -43,7 +43,8 @@ type Server struct {
 	shaping   sync.Mutex     // held while shaping faults meet connections
 	wg        sync.WaitGroup // every goroutine
 	play      player
-	control   *http.Server // nil without Config.Control
+	control   *http.Server    // nil without Config.Control
+	base      context.Context // of every request; never reassigned
 
 	configured, runs ScenarioServer // by Config alone, and with its Scenario
 
@@ -74,8 +75,21 @@ func Start(t TB, cfg Config) *Server {
 }
 
 // New starts a server. Its error names every mistake in the configuration by
-// its field; nothing listens then.
+// its field; nothing listens then: Config.Listener and Config.Control are closed.
 func New(cfg Config) (*Server, error) {
+	s, err := newServer(cfg)
+	if err == nil {
+		return s, nil
+	}
+	for _, ln := range []net.Listener{cfg.Listener, cfg.Control} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+	return nil, err
+}
+
+func newServer(cfg Config) (*Server, error) {
 	configured := settingsOf(&cfg)
 	cfg.Scenario.configure(&cfg)
 	if err := cfg.validate(); err != nil {
@@ -102,6 +116,10 @@ func New(cfg Config) (*Server, error) {
 		runs:       settingsOf(&cfg),
 	}
 	s.pauses.gate = &s.gate
+	// httputil.ReverseProxy cuts a broken response off, by a panic, only if it
+	// finds this key, and else lets it look complete. Others call the server's
+	// methods; this one serves nothing.
+	s.base = context.WithValue(context.Background(), http.ServerContextKey, &http.Server{Handler: set.handler})
 	if set.tls != nil {
 		s.URL = "https://" + endpoints[0].addr.String()
 	}
@@ -251,7 +269,7 @@ func (s *Server) newConn(nc net.Conn) *conn {
 	sock := newSocket(nc, s)
 	c := &conn{srv: s, raw: sock, nc: sock, id: s.lastConn, opened: now}
 	c.unblocked = sync.NewCond(&c.mu)
-	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), http.LocalAddrContextKey, nc.LocalAddr()))
+	c.ctx, c.cancel = context.WithCancel(context.WithValue(s.base, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.row = s.journal.opened(ConnRecord{ID: c.id, Generation: s.generation, RemoteAddr: nc.RemoteAddr().String(), LocalAddr: nc.LocalAddr().String(), Opened: now})
 	s.conns[c] = struct{}{}
 	return c

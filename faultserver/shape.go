@@ -135,7 +135,7 @@ func (s *socket) pumpIn(in *line) {
 	buf := make([]byte, maxBurst)
 	for s.srv.gate.pass(s.ctx.Done()) {
 		n, err := s.readPaced(buf)
-		if n > 0 && in.put(buf[:n], s.dueAfter(), s.ctx.Done()) != nil {
+		if n > 0 && in.put(buf[:n], s.dueAfter(), s.ctx.Done(), nil) != nil {
 			return
 		}
 		if err != nil {
@@ -155,7 +155,7 @@ func (s *socket) pumpOut(out *line) {
 			if !s.srv.gate.pass(s.gone.Done()) {
 				return
 			}
-			if _, werr := s.writePaced(buf[:n]); werr != nil {
+			if _, werr := s.writePaced(buf[:n], nil); werr != nil {
 				out.end(werr, time.Time{})
 				return
 			}
@@ -201,13 +201,14 @@ func (s *socket) readPaced(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *socket) writePaced(p []byte) (written int, err error) {
+// writePaced gives the kernel no more than the rate allows, until expired.
+func (s *socket) writePaced(p []byte, expired <-chan struct{}) (written int, err error) {
 	for len(p) > 0 {
 		part := p
 		if sh := s.shape.Load(); sh != nil && sh.down != nil {
 			part = p[:min(len(p), sh.down.Burst())]
-			if sh.down.WaitN(s.gone, len(part)) != nil {
-				return written, s.closedError("write")
+			if !s.awaitRate(sh.down, len(part), expired) {
+				return written, s.writeError(expired)
 			}
 		}
 		n, err := s.Conn.Write(part)
@@ -218,6 +219,26 @@ func (s *socket) writePaced(p []byte) (written int, err error) {
 		p = p[n:]
 	}
 	return written, nil
+}
+
+// awaitRate waits for n bytes' turn, at most a burst. It is false if the end of
+// the socket or expired, which may be nil, came first.
+func (s *socket) awaitRate(l *rate.Limiter, n int, expired <-chan struct{}) bool {
+	turn := l.ReserveN(time.Now(), n)
+	wait := turn.Delay()
+	if wait <= 0 {
+		return s.gone.Err() == nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.gone.Done():
+	case <-expired:
+	}
+	turn.Cancel()
+	return false
 }
 
 // flushPatience is how long the end of a connection with latency waits for a

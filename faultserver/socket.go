@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,7 +26,11 @@ type socket struct {
 	ctx, gone      context.Context
 	cancel, goAway context.CancelFunc
 
-	readDeadline deadline // for what waits in the line
+	// The network's own deadlines do not end what waits at the gate, in the
+	// line or for a rate.
+	readDeadline, writeDeadline deadline
+
+	parting atomic.Bool // whoever writes does not wait at the gate, see conn.part
 
 	mu      sync.Mutex    // guards what follows; never held during I/O
 	rules   []*rule       // that shape it
@@ -66,20 +71,38 @@ func (s *socket) Read(p []byte) (int, error) {
 }
 
 func (s *socket) Write(p []byte) (int, error) {
-	if !s.srv.gate.pass(s.ctx.Done()) || s.ctx.Err() != nil {
-		return 0, s.closedError("write")
+	expired := s.writeDeadline.expired()
+	if !s.passToWrite(expired) || s.ctx.Err() != nil || isClosed(expired) {
+		return 0, s.writeError(expired)
 	}
 	if out := s.lineOut(); out != nil {
-		if err := out.put(p, s.dueAfter(), s.ctx.Done()); err != nil {
-			return 0, s.closedError("write")
+		if err := out.put(p, s.dueAfter(), s.ctx.Done(), expired); err != nil {
+			return 0, s.writeError(expired)
 		}
 		return len(p), nil
 	}
-	return s.writePaced(p)
+	return s.writePaced(p, expired)
 }
 
-func (s *socket) closedError(op string) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: net.ErrClosed}
+func (s *socket) passToWrite(expired <-chan struct{}) bool {
+	if s.parting.Load() {
+		return !s.srv.gate.isClosed()
+	}
+	return s.srv.gate.passBefore(s.ctx.Done(), expired)
+}
+
+// writeError is why a Write could not go on.
+func (s *socket) writeError(expired <-chan struct{}) error {
+	if s.ctx.Err() == nil && isClosed(expired) {
+		return s.opError("write", os.ErrDeadlineExceeded)
+	}
+	return s.closedError("write")
+}
+
+func (s *socket) closedError(op string) error { return s.opError(op, net.ErrClosed) }
+
+func (s *socket) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
 }
 
 // SetDeadline sets both deadlines.
@@ -97,12 +120,11 @@ func (s *socket) SetReadDeadline(t time.Time) error {
 	return s.Conn.SetReadDeadline(t)
 }
 
-// SetWriteDeadline does nothing while there is latency: then Write waits for
-// nothing but a full line.
 func (s *socket) SetWriteDeadline(t time.Time) error {
+	s.writeDeadline.set(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.out != nil {
+	if s.out != nil { // the line writes on
 		return nil
 	}
 	return s.Conn.SetWriteDeadline(t)

@@ -56,13 +56,17 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 		{[]string{"-key", broken}, "-key: needs -cert"},
 		{[]string{"-personality", "iis6"}, `-personality: unknown server "iis6"`},
 		{[]string{"-time-scale", "-1"}, "-time-scale: -1 is not a factor above 0"},
-		{[]string{"-protocols", "http2"}, "-protocols: HTTP2 needs TLS"},
+		{[]string{"-protocols", "http2"}, "-protocols: http2 needs -tls; without it, use h2c\n"},
+		{[]string{"-protocols", "h2c", "-tls"}, "-protocols: h2c is without TLS; with -tls, use http2\n"},
 		{[]string{"-protocols", "spdy"}, `-protocols: unknown protocol "spdy"`},
 		{[]string{"-handler", "ecko"}, `-handler: "ecko" is neither echo nor proxy:URL`},
 		{[]string{"-handler", "proxy:127.0.0.1:9000"}, "-handler: "},
 		{[]string{"-handler", "proxy:ftp://a"}, `-handler: proxy: target: "ftp://a" is not of the form http://host:port`},
 		{[]string{"-listen", "8080"}, "-listen: address 8080: missing port in address"},
 		{[]string{"-control", "0.0.0.0:1"}, "-control: 0.0.0.0:1 can be reached from other machines"},
+		{[]string{"-control", "127.0.0.1:99999"}, "-control: address 99999: invalid port; an address is host:port"},
+		{[]string{"-listen", "127.0.0.1:99999"}, "-listen: address 99999: invalid port; an address is host:port"},
+		{[]string{"-fault", "delay after=1s jitter=-1s"}, "-fault:1:23: jitter: -1s is negative"},
 		{[]string{"serve"}, `"serve" is not a flag`},
 		{[]string{"-seed", "x"}, "invalid value"},
 		{[]string{"-fault", ""}, "-fault: is empty"},
@@ -84,6 +88,11 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 	for _, flag := range []string{"-fault", "-personality", "-handler"} {
 		require.Contains(t, all, flag+":")
 	}
+}
+
+func TestAnAddressWithoutAPortIsNotCalledReachableToo(t *testing.T) {
+	require.Equal(t, "faultserver: -control: address 127.0.0.1: missing port in address; an address is host:port, such as 127.0.0.1:8080\n",
+		mistaken(t, "-control", "127.0.0.1"))
 }
 
 func TestAWrongFlagIsSaidInOneLine(t *testing.T) {

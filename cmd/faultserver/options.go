@@ -142,8 +142,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	}
 	note(listenOn(cfg, opt.listen))
 	if opt.control != "" {
-		note(checkAddress("-control", opt.control))
-		if !isLoopback(opt.control) && !cfg.ControlRemote {
+		if err := checkAddress("-control", opt.control); err != nil {
+			note(err)
+		} else if !isLoopback(opt.control) && !cfg.ControlRemote {
 			note(fmt.Errorf("-control: %s can be reached from other machines: use 127.0.0.1, or add -control-remote", opt.control))
 		}
 	}
@@ -155,6 +156,8 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 var flagNames = strings.NewReplacer(
 	"faultserver: Config.Personality:", "-personality:",
 	"faultserver: Config.TimeScale:", "-time-scale:",
+	"faultserver: Config.Protocols: HTTP2 needs TLS; without it, set UnencryptedHTTP2", "-protocols: http2 needs -tls; without it, use h2c",
+	"faultserver: Config.Protocols: UnencryptedHTTP2 is set, but TLS is true", "-protocols: h2c is without TLS; with -tls, use http2",
 	"faultserver: Config.Protocols:", "-protocols:",
 	"faultserver: Config.Scenario:", "-scenario:",
 	"faultserver: Config.Faults", "-fault",
@@ -208,7 +211,11 @@ func loadCertificate(cfg *faultserver.Config, cert, key string) error {
 }
 
 func checkAddress(flag, address string) error {
-	if _, _, err := net.SplitHostPort(address); err != nil {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w; an address is host:port, such as 127.0.0.1:8080", flag, err)
 	}
 	return nil

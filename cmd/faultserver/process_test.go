@@ -242,6 +242,18 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	require.Contains(t, out, "1 kill (stop-timeout)")
 }
 
+func TestItEndsWhilePausedUnderTLS(t *testing.T) {
+	p := launch(t, "-tls", "-control", "127.0.0.1:0")
+	client := ownClient(t)
+	get(t, client, p.url)
+	resp, err := client.Post(p.control+"/do/pause", "", nil)
+	require.NoError(t, err)
+	resp.Body.Close()
+	p.signal(syscall.SIGTERM)
+	code, _ := p.end()
+	require.Equal(t, exitFine, code)
+}
+
 func TestADrainIsBounded(t *testing.T) {
 	p := launch(t, "-fault", "never-answer", "-drain-timeout", "10ms", "-control", "127.0.0.1:0")
 	nc, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/idlewise/idlewise/faultserver"
+	"github.com/idlewise/idlewise/internal/terminal"
 )
 
 func isTerminal(f *os.File) bool {
@@ -32,7 +33,7 @@ func showStatus(w io.Writer, terminal bool, s *faultserver.Server) (stop func())
 		last := ""
 		for {
 			if terminal {
-				fmt.Fprintf(w, "\r\x1b[K%s", statusLine(s))
+				fmt.Fprintf(w, "\r\x1b[K%s", clipped(statusLine(s), widthOf(w)))
 			} else if now := s.Phase(); now.Scenario != "" && now.String() != last {
 				last = now.String()
 				fmt.Fprintf(w, "%s: %s\n", commandName, last)
@@ -59,9 +60,23 @@ func statusLine(s *faultserver.Server) string {
 	case now.Scenario != "":
 		line += fmt.Sprintf("  phase %d/%d %s", now.Number, now.Of, now.Phase)
 	}
-	const width = 79
-	if runes := []rune(line); len(runes) > width {
-		line = string(runes[:width-1]) + "…"
+	return line
+}
+
+// widthOf is the width of the terminal that w is, or what most have.
+func widthOf(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width := terminal.Width(f); width > 0 {
+			return width
+		}
+	}
+	return 80
+}
+
+// clipped leaves a column free: a line that wraps cannot be written over.
+func clipped(line string, width int) string {
+	if runes := []rune(line); len(runes) >= width {
+		return string(runes[:max(0, width-2)]) + "…"
 	}
 	return line
 }
