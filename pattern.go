@@ -139,13 +139,11 @@ func hostOf(u *url.URL) hostPort {
 	return h
 }
 
-// addrOf returns where u's host is dialed. Unlike in patterns and keys the
-// case of an ASCII name is kept: the program's dialer may look at it.
+// addrOf returns where u's host is dialed, which is also what TLS takes the server's
+// name from. Unlike in patterns and keys the case of an ASCII name is kept: the
+// program's dialer may look at it.
 func addrOf(u *url.URL) string {
-	host, port := u.Hostname(), u.Port()
-	if !isASCII(host) {
-		host = asciiHost(host)
-	}
+	host, port := dialHost(u.Hostname()), u.Port()
 	if port == "" {
 		port = defaultPort(strings.ToLower(u.Scheme))
 	}
