@@ -1,6 +1,7 @@
 package idlewise
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -47,6 +48,22 @@ func (t *Transport) Probe(ctx context.Context, rawURL string, opt ProbeOptions) 
 	return p.run(ctx)
 }
 
+// CheckProbe returns the error that Probe would return because rawURL or an
+// option is wrong, and sends nothing: who probes many servers, for minutes each,
+// wants to know all mistakes before that.
+func (t *Transport) CheckProbe(rawURL string, opt ProbeOptions) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
+	if t.ending.Load() {
+		return ErrClosed
+	}
+	if _, err := t.newProber(context.Background(), rawURL, opt); err != nil {
+		return fmt.Errorf("idlewise: probe: %w", err)
+	}
+	return nil
+}
+
 // run measures. Its sockets are closed when it returns, but for strays.
 func (p *prober) run(ctx context.Context) (*ProbeReport, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opt.Timeout, errProbeOver)
@@ -68,7 +85,7 @@ func (p *prober) run(ctx context.Context) (*ProbeReport, error) {
 	r.Cut = ctx.Err() != nil && context.Cause(ctx) != errProbeOver
 	r.conclude()
 	if r.Finding == ProbeUnreachable && !r.Cut {
-		return r, fmt.Errorf("idlewise: probe of %s: no connection could be opened%s: %w", r.URL, dialRemedy(p.dialErr), p.dialErr)
+		return r, fmt.Errorf("idlewise: probe of %s: no connection could be opened%s: %w", r.URL, p.dialRemedy(p.dialErr), p.dialErr)
 	}
 	return r, nil
 }
@@ -93,7 +110,7 @@ type prober struct {
 
 	mu      sync.Mutex
 	report  ProbeReport
-	dialErr error // the last
+	dialErr error // the first
 }
 
 func (t *Transport) newProber(ctx context.Context, rawURL string, opt ProbeOptions) (*prober, error) {
@@ -170,9 +187,10 @@ func (p *prober) open(ctx context.Context, row *ProbeConn) *probeConn {
 			row.End, row.Detail = ProbeEndUnreachable, err.Error()
 			if ctx.Err() != nil && context.Cause(ctx) != errProbeOver {
 				row.End = ProbeEndUnfinished // the caller gave up, not the server
+				return nil
 			}
 			p.mu.Lock()
-			p.dialErr = err
+			p.dialErr = cmp.Or(p.dialErr, err)
 			p.mu.Unlock()
 			return nil
 		}
@@ -291,7 +309,11 @@ func (p *prober) add(row ProbeConn) {
 
 // sleepUntil reports false if ctx ended first.
 func sleepUntil(ctx context.Context, at time.Time) bool {
-	timer := time.NewTimer(time.Until(at))
+	wait := time.Until(at)
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -302,13 +324,17 @@ func sleepUntil(ctx context.Context, at time.Time) bool {
 }
 
 // dialRemedy says what to do about a dial's error.
-func dialRemedy(err error) string {
+func (p *prober) dialRemedy(err error) string {
+	var viaProxy *net.OpError
+	atProxy := p.proxy != nil && errors.As(err, &viaProxy) && viaProxy.Op == "proxyconnect"
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
 	var hostname x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var noTLS tls.RecordHeaderError
 	switch {
+	case atProxy && errors.As(err, &dns):
+		return fmt.Sprintf(" (check the name of the proxy %s, or go without it)", p.proxy.Redacted())
 	case errors.As(err, &dns):
 		return " (check the host's name)"
 	case errors.As(err, &authority):
@@ -317,6 +343,10 @@ func dialRemedy(err error) string {
 		return " (use the name that the server's certificate is for, or renew the certificate)"
 	case errors.As(err, &noTLS):
 		return " (the server does not speak TLS here: try http:// or another port)"
+	case atProxy:
+		return fmt.Sprintf(" (is the proxy %s running, and is its port right? Else go without it)", p.proxy.Redacted())
+	case p.proxy != nil:
+		return fmt.Sprintf(" (are the server and the proxy %s running, and may the proxy reach the server?)", p.proxy.Redacted())
 	}
 	return " (is the server running, and is the port right?)"
 }

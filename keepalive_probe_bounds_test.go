@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"testing"
@@ -181,6 +182,19 @@ func TestAProbeOfAServerThatRefusesReportsAndFails(t *testing.T) {
 	})
 }
 
+func TestAProbeNamesTheProxyThatCannotBeReached(t *testing.T) {
+	cfg := worldConfig{base: func(b *http.Transport) {
+		b.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "10.0.0.9:3128", User: url.UserPassword("me", "secret")})
+	}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		for _, target := range []string{"http://a/", "https://a/"} {
+			_, err := w.tr.Probe(context.Background(), target, ProbeOptions{Connections: 1})
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.ErrorContains(t, err, "is the proxy http://me:xxxxx@10.0.0.9:3128 running")
+		}
+	})
+}
+
 func TestAProbeDoesNotWaitForADialerThatHeedsNoContext(t *testing.T) {
 	var release chan struct{}
 	cfg := worldConfig{base: func(b *http.Transport) {
@@ -255,9 +269,13 @@ func TestAProbeRefusesWhatItCannotDo(t *testing.T) {
 			require.Nil(t, r)
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), "secret")
+			require.NotContains(t, err.Error(), "ProbeOptions.AnswerTimeout", "which nobody gave")
+			require.EqualError(t, tr.CheckProbe(c.url, c.opt), err.Error(), "and says so before")
 		})
 	}
+	require.NoError(t, tr.CheckProbe("http://a", ProbeOptions{}))
 	require.NoError(t, tr.Close())
+	require.ErrorIs(t, tr.CheckProbe("http://a", ProbeOptions{}), ErrClosed)
 	_, err = tr.Probe(context.Background(), "http://a", ProbeOptions{})
 	require.True(t, errors.Is(err, ErrClosed))
 }

@@ -179,22 +179,16 @@ const (
 // watch waits until the server ends the connection, or ctx ends. It returns
 // how long the connection was idle, in the second case as of now.
 func (c *probeConn) watch(ctx context.Context) (ProbeEnd, time.Duration) {
-	look := time.NewTimer(0)
+	look := time.NewTimer(firstLook)
 	defer look.Stop()
 	next := firstLook
 	for {
-		select {
-		case <-c.wire.changed:
-			next = firstLook
-		case <-look.C:
-		case <-ctx.Done():
-			if how, at := c.state().ended(); how != ProbeEndOpen {
-				return how, c.age(at)
-			}
-			return ProbeEndOpen, c.age(time.Now())
-		}
+		over := ctx.Err() != nil // first: what is seen then is seen after it
 		if how, at := c.state().ended(); how != ProbeEndOpen {
 			return how, c.age(at)
+		}
+		if over {
+			return ProbeEndOpen, c.age(time.Now())
 		}
 		switch {
 		case next <= lastLook:
@@ -202,6 +196,12 @@ func (c *probeConn) watch(ctx context.Context) (ProbeEnd, time.Duration) {
 			next *= 2
 		case c.wire.Conn == nil && c.h2:
 			look.Reset(blindLook)
+		}
+		select {
+		case <-c.wire.changed:
+			next = firstLook
+		case <-look.C:
+		case <-ctx.Done():
 		}
 	}
 }

@@ -111,7 +111,11 @@ const (
 func (o ProbeOptions) withDefaults() ProbeOptions {
 	fill(&o.Stagger, defaultProbeStagger)
 	fill(&o.Timeout, defaultProbeTimeout)
-	fill(&o.AnswerTimeout, min(defaultAnswerTimeout, o.Timeout))
+	answer := defaultAnswerTimeout
+	if o.Timeout >= time.Millisecond { // else it is reported, once
+		answer = min(answer, o.Timeout)
+	}
+	fill(&o.AnswerTimeout, answer)
 	fill(&o.MaxBody, defaultProbeBody)
 	if o.Bisect {
 		fill(&o.Connections, defaultReuseConns)

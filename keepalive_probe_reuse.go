@@ -53,15 +53,19 @@ func (p *prober) bisect(ctx context.Context) {
 	p.concludeReuse()
 }
 
+// errTryPointless is the cause of contexts that end because a shorter idle time
+// was found deadly.
+var errTryPointless = errors.New("a shorter idle time was deadly")
+
 // tryRound tries idle times, in ascending order, and gives those up that are
 // longer than one found deadly.
 func (p *prober) tryRound(ctx context.Context, idle []time.Duration) {
 	slots := make(chan struct{}, p.opt.Connections)
-	cancels := make([]context.CancelFunc, len(idle))
+	cancels := make([]context.CancelCauseFunc, len(idle))
 	ctxs := make([]context.Context, len(idle))
 	for i := range idle {
-		ctxs[i], cancels[i] = context.WithCancel(ctx)
-		defer cancels[i]()
+		ctxs[i], cancels[i] = context.WithCancelCause(ctx)
+		defer cancels[i](nil)
 	}
 	var wg sync.WaitGroup
 	for i, t := range idle {
@@ -70,7 +74,7 @@ func (p *prober) tryRound(ctx context.Context, idle []time.Duration) {
 			defer func() { <-slots }()
 			if ctxs[i].Err() == nil && p.try(ctxs[i], t) {
 				for _, cancel := range cancels[i+1:] {
-					cancel()
+					cancel(errTryPointless)
 				}
 			}
 		})
@@ -84,6 +88,9 @@ func (p *prober) tryRound(ctx context.Context, idle []time.Duration) {
 func (p *prober) try(ctx context.Context, idle time.Duration) (dead bool) {
 	var row ProbeConn
 	c := p.open(ctx, &row)
+	if c == nil && context.Cause(ctx) == errTryPointless {
+		return false // what ended it says nothing of the server
+	}
 	if c != nil {
 		defer c.close()
 		until, cancel := context.WithDeadline(ctx, c.idleSince.Add(idle))

@@ -1,7 +1,11 @@
 package idlewise
 
 import (
+	"context"
+	"net"
 	"net/http"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,6 +100,25 @@ func TestBisectMeasuresACloseThatShows(t *testing.T) {
 		require.Equal(t, 6030*time.Millisecond, r.Lower)
 		require.Equal(t, ProbeEndFIN, r.End)
 		require.Equal(t, 5*time.Second, r.Announced)
+	})
+}
+
+func TestBisectTellsWhyTheFirstConnectionFailedWhateverBecameOfTheOthers(t *testing.T) {
+	var dials atomic.Int64
+	cfg := worldConfig{base: func(b *http.Transport) {
+		b.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if dials.Add(1) == 1 {
+				return nil, syscall.ECONNREFUSED
+			}
+			<-ctx.Done() // until the first one's failure has it given up
+			return nil, ctx.Err()
+		}
+	}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		r, err := w.tr.Probe(context.Background(), w.url("/"), ProbeOptions{Bisect: true})
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.Equal(t, ProbeUnreachable, r.Finding, r.String())
+		require.NotContains(t, r.String(), "canceled")
 	})
 }
 

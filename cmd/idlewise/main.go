@@ -26,7 +26,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, isTerminal(os.Stderr)))
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, terminalWidth(os.Stderr)))
 }
 
 const overview = `Usage: idlewise probe [flags] URL...
@@ -37,15 +37,16 @@ Commands:
 idlewise probe -help tells about its flags and exit codes.
 `
 
-// run is the program without its process. terminal says that stderr is one.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, terminal bool) int {
+// run is the program without its process. width is that of the terminal that
+// stderr is; nil: it is none.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, width func() int) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, overview)
 		return exitUsage
 	}
 	switch args[0] {
 	case "probe":
-		return probe(ctx, args[1:], stdout, stderr, terminal)
+		return probe(ctx, args[1:], stdout, stderr, width)
 	case "help", "-help", "--help", "-h":
 		fmt.Fprint(stdout, overview)
 		return exitMeasured

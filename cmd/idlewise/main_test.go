@@ -5,9 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -133,15 +137,67 @@ func TestTheExitCodeTellsThatTheCommandLineIsWrong(t *testing.T) {
 		"no unit":        {[]string{"probe", "-timeout", "30", "http://a"}, "-timeout"},
 		"bad header":     {[]string{"probe", "-header", "Name", "http://a"}, `write it as "Name: value"`},
 		"no scheme":      {[]string{"probe", "example.com"}, "begin it with http:// or https://"},
-		"out of range":   {[]string{"probe", "-connections", "99", "http://a"}, "ProbeOptions.Connections"},
+		"out of range":   {[]string{"probe", "-connections", "99", "http://a"}, "-connections: 99 is not between 1 and 32"},
+		"port only":      {[]string{"probe", "localhost:8080"}, `"localhost:8080": the URL's scheme is "localhost"; begin it with http:// or https://`},
+		"no host":        {[]string{"probe", "http://"}, `"http://": the URL names no host`},
+		"negative time":  {[]string{"probe", "-timeout", "-5s", "http://a"}, "-timeout: -5s is negative"},
+		"which unit":     {[]string{"probe", "-timeout", "5", "http://a"}, "write 5s if seconds are meant"},
+		"tiny":           {[]string{"probe", "-timeout", "5us", "http://a"}, "is under a millisecond"},
+		"no time":        {[]string{"probe", "-timeout", "long", "http://a"}, "write it like 5s, 250ms"},
+		"requests":       {[]string{"probe", "-requests", "-1", "http://a"}, "-requests: -1 is not between"},
+		"method":         {[]string{"probe", "-method", "A B", "http://a"}, "-method or -header: "},
+		"header value":   {[]string{"probe", "-header", "A: b\nc", "http://a"}, "-method or -header: "},
+		"unsafe again":   {[]string{"probe", "-method", "POST", "-requests", "5", "http://a"}, "-method: POST may have effects, and -bisect and -requests repeat it"},
+		"no bisection":   {[]string{"probe", "-resolution", "1s", "http://a"}, "-resolution means nothing without -bisect"},
+		"no CA":          {[]string{"probe", "-ca", "/does/not/exist", "http://a"}, "-ca: open /does/not/exist"},
+		"CA, insecure":   {[]string{"probe", "-ca", "x", "-insecure", "http://a"}, "leave one of the two out"},
 		"unsafe repeats": {[]string{"probe", "-method", "POST", "-bisect", "http://a"}, "use GET, HEAD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, errOut := execute(t, c.args...)
 			require.Equal(t, exitUsage, code)
 			require.Contains(t, out+errOut, c.want)
+			require.NotContains(t, out+errOut, "ProbeOptions", "nobody knows that at a command line")
+			require.NotContains(t, out+errOut, "panic")
 		})
 	}
+}
+
+func TestAMistakeIsFoundBeforeAnythingIsProbed(t *testing.T) {
+	s := closing(t)
+	code, out, errOut := execute(t, append(quick, s.URL, "localhost:8080", "ftp://a", "ftp://a", "-requests", "-1")...)
+	require.Equal(t, exitUsage, code)
+	require.Empty(t, out)
+	require.Empty(t, s.Journal().Requests())
+	require.Equal(t, `idlewise probe: -requests: -1 is not between 0 and 100000; give a number in between
+idlewise probe: "localhost:8080": the URL's scheme is "localhost"; begin it with http:// or https://
+idlewise probe: ftp://a: the URL's scheme is "ftp"; begin it with http:// or https://
+idlewise probe -help tells more.
+`, errOut, "all mistakes, each once")
+}
+
+func TestACertificateAuthorityCanBeNamed(t *testing.T) {
+	s := faultserver.Start(t, faultserver.Config{TLS: true, IdleTimeout: idle})
+	code, out, _ := execute(t, append(quick, s.URL)...)
+	require.Equal(t, exitUnmeasured, code)
+	require.Contains(t, out, "-ca FILE")
+	require.Contains(t, out, "-insecure")
+	require.NotContains(t, out, "RootCAs")
+
+	resp, err := s.Client().Get(s.URL)
+	require.NoError(t, err)
+	resp.Body.Close()
+	chain := resp.TLS.PeerCertificates
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[len(chain)-1].Raw})
+	require.NoError(t, os.WriteFile(file, authority, 0o600))
+	code, out, errOut := execute(t, append(quick, "-ca", file, s.URL)...)
+	require.Equal(t, exitMeasured, code, out+errOut)
+
+	require.NoError(t, os.WriteFile(file, chain[0].Raw, 0o600))
+	code, _, errOut = execute(t, append(quick, "-ca", file, s.URL)...)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errOut, "no certificate in PEM")
 }
 
 func TestTheHelpDocumentsTheExitCodes(t *testing.T) {
@@ -154,6 +210,22 @@ func TestTheHelpDocumentsTheExitCodes(t *testing.T) {
 	code, out, _ = execute(t, "help")
 	require.Equal(t, exitMeasured, code)
 	require.Contains(t, out, "Usage: idlewise probe")
+}
+
+func TestTheDocsHaveEveryFlagAndExitCode(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/probe.md")
+	require.NoError(t, err)
+	_, help, _ := execute(t, "probe", "-help")
+	for pattern, inDocs := range map[string]string{
+		`(?m)^  (-[a-z0-9-]+)`: "\n| `%s",
+		`(?m)^ +(\d+)  `:       "\n| %s |",
+	} {
+		found := regexp.MustCompile(pattern).FindAllStringSubmatch(help, -1)
+		require.GreaterOrEqual(t, len(found), 4)
+		for _, m := range found {
+			require.Contains(t, string(docs), fmt.Sprintf(inDocs, m[1]))
+		}
+	}
 }
 
 func TestCtrlCPrintsWhatIsKnownSoFar(t *testing.T) {
@@ -187,11 +259,11 @@ func TestTheCommandSendsWhatItIsAskedTo(t *testing.T) {
 	args := append(quick, "-method=OPTIONS", "-header", "X-A: 1", "-header", "x-a:2", "-header", "Host: other",
 		"-elicit-hint", "-http1", s.URL)
 	var out, errOut bytes.Buffer
-	code := run(t.Context(), args, &out, &errOut, false)
+	code := run(t.Context(), args, &out, &errOut, nil)
 	require.Equal(t, exitUnmeasured, code)
 	require.Contains(t, out.String(), "certificate")
 
-	code = run(t.Context(), append(args, "-insecure"), &out, &errOut, false)
+	code = run(t.Context(), append(args, "-insecure"), &out, &errOut, nil)
 	require.Equal(t, exitMeasured, code, errOut.String())
 	require.Equal(t, seen{"OPTIONS", "other", "1+2", "keep-alive", "HTTP/1.1"}, <-got)
 }
@@ -199,7 +271,7 @@ func TestTheCommandSendsWhatItIsAskedTo(t *testing.T) {
 func TestOnATerminalThereIsABarForEachURL(t *testing.T) {
 	s := closing(t)
 	var out, errOut bytes.Buffer
-	code := run(t.Context(), append(quick, s.URL, s.URL+"/a-path-that-is-too-long-for-a-line-of-a-terminal"), &out, &errOut, true)
+	code := run(t.Context(), append(quick, s.URL, s.URL+"/a-path-that-is-too-long-for-a-line-of-a-terminal"), &out, &errOut, func() int { return 80 })
 	require.Equal(t, exitMeasured, code)
 	require.Contains(t, errOut.String(), "\x1b[2A\r\x1b[K"+s.URL)
 	require.Contains(t, errOut.String(), "[################]")
@@ -209,12 +281,32 @@ func TestOnATerminalThereIsABarForEachURL(t *testing.T) {
 	}
 }
 
+func TestALineOfProgressDoesNotWrap(t *testing.T) {
+	for _, it := range []item{
+		{url: "http://a"},
+		{url: "https://a-name-that-is-too-long.example.com/for/any/line", ends: 3},
+		{url: "https://a-name-that-is-too-long.example.com/for/any/line", took: time.Second, state: "closes at once"},
+		{url: "http://ä/", took: time.Hour, state: "timeout"},
+	} {
+		for width := range 200 {
+			for _, timeout := range []time.Duration{time.Second, 2 * time.Minute, 24 * time.Hour} {
+				line := it.line(timeout/2, timeout, width)
+				require.LessOrEqual(t, len(line), max(0, width-1), line)
+				require.Equal(t, width >= 62, strings.Contains(line, "]"), line)
+				if width >= 66 && timeout == 2*time.Minute && it.took == time.Second {
+					require.Contains(t, line, it.state)
+				}
+			}
+		}
+	}
+}
+
 func TestAPasswordIsNotPrinted(t *testing.T) {
 	s := closing(t)
-	for _, url := range []string{strings.Replace(s.URL, "http://", "http://me:secret@", 1), "http://me:secret@127.0.0.1:1/", "http://me:secret@ \x7f"} {
+	for _, url := range []string{strings.Replace(s.URL, "http://", "http://me:secret@", 1), "http://me:secret@127.0.0.1:1/", "http://me:secret@ \x7f", "me:secret@host", "http://me:secret@"} {
 		for _, flag := range []string{"-json", "-json=false"} {
 			var out, errOut bytes.Buffer
-			run(t.Context(), append(quick, flag, url), &out, &errOut, false)
+			run(t.Context(), append(quick, flag, url), &out, &errOut, nil)
 			require.NotContains(t, out.String()+errOut.String(), "secret")
 		}
 	}

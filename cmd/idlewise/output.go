@@ -76,16 +76,16 @@ func rounded(d time.Duration) string {
 
 // notes are what has no column.
 func notes(r result) []string {
+	if r.report == nil {
+		return []string{inFlags(r.err.Error())}
+	}
 	var notes []string
 	p := r.report
-	if p == nil {
-		return []string{r.err.Error()}
-	}
 	switch {
 	case r.err != nil:
-		notes = append(notes, strings.TrimPrefix(r.err.Error(), "idlewise: probe of "+p.URL+": "))
+		notes = append(notes, inFlags(strings.TrimPrefix(r.err.Error(), "idlewise: probe of "+p.URL+": ")))
 	case p.Finding != idlewise.ProbeTimeout || p.Reuse != nil:
-		notes = append(notes, p.Summary())
+		notes = append(notes, inFlags(p.Summary()))
 	}
 	mass, refused := 0, 0
 	for _, c := range p.Conns {
@@ -103,7 +103,7 @@ func notes(r result) []string {
 		notes = append(notes, fmt.Sprintf("the server answered %d; it may treat such connections in another way", refused))
 	}
 	if p.Requests != nil {
-		notes = append(notes, p.Requests.String())
+		notes = append(notes, inFlags(p.Requests.String()))
 	}
 	if p.Cut {
 		notes = append(notes, fmt.Sprintf("interrupted after %v", p.Took.Round(100*time.Millisecond)))
@@ -117,8 +117,11 @@ func policyYAML(results []result) string {
 	seen := make(map[string]bool)
 	for _, r := range results {
 		lines := settings(r)
+		if len(lines) == 0 {
+			continue // there may be no report, and so no pattern
+		}
 		name := pattern(r)
-		if len(lines) == 0 || seen[name] {
+		if seen[name] {
 			continue
 		}
 		if len(seen) == 0 {
@@ -130,10 +133,22 @@ func policyYAML(results []result) string {
 			fmt.Fprintf(&b, "    %s: %v\n", s.name, s.value)
 		}
 	}
-	if len(seen) == 0 {
+	if len(seen) > 0 {
+		return b.String()
+	}
+	known := 0
+	for _, r := range results {
+		if r.measured() || r.outlasted() {
+			known++
+		}
+	}
+	switch known {
+	case 0:
+		return "# Nothing was measured.\n"
+	case len(results):
 		return "# Nothing to configure: idlewise's defaults are as good as what was measured.\n"
 	}
-	return b.String()
+	return fmt.Sprintf("# Nothing to configure for %d of %d URLs: idlewise's defaults are as good as what was measured. Of the rest nothing is known.\n", known, len(results))
 }
 
 type setting struct {
@@ -184,7 +199,7 @@ func printJSON(w io.Writer, results []result) error {
 	for _, r := range results {
 		e := entry{URL: redacted(r.url), Measured: r.measured(), Policy: make(map[string]any), Report: r.report}
 		if r.err != nil {
-			e.Error = r.err.Error()
+			e.Error = inFlags(r.err.Error())
 		}
 		for _, s := range settings(r) {
 			e.Policy[s.name] = s.value

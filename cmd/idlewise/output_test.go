@@ -30,6 +30,34 @@ func TestTheSuggestedPolicyIsOneThatCanBeConfigured(t *testing.T) {
 	}
 }
 
+func TestNothingIsSaidOfTheDefaultsWhereNothingWasMeasured(t *testing.T) {
+	const (
+		nothing = "# Nothing was measured.\n"
+		enough  = "# Nothing to configure: idlewise's defaults are as good as what was measured.\n"
+		partly  = "# Nothing to configure for 1 of 2 URLs: idlewise's defaults are as good as what was measured. Of the rest nothing is known.\n"
+	)
+	found := func(f idlewise.ProbeFinding, cut bool) result {
+		return result{url: "http://a", report: &idlewise.ProbeReport{Finding: f, AtLeast: time.Second, Cut: cut}}
+	}
+	outlasted, notKept := found(idlewise.ProbeOutlasted, false), found(idlewise.ProbeNotKept, false)
+	interrupted := found(idlewise.ProbeOutlasted, true)
+	wrong := result{url: "http://b", err: idlewise.ErrClosed}
+	for _, c := range []struct {
+		results []result
+		want    string
+	}{
+		{[]result{outlasted, notKept}, enough},
+		{[]result{outlasted, found(idlewise.ProbeUnreachable, false)}, partly},
+		{[]result{notKept, wrong}, partly},
+		{[]result{interrupted}, nothing},
+		{[]result{wrong}, nothing},
+		{[]result{found(idlewise.ProbeUnreachable, false), found(idlewise.ProbeInconclusive, true)}, nothing},
+		{[]result{found(idlewise.ProbeMassClose, false), found(idlewise.ProbeUnanswered, false)}, nothing},
+	} {
+		require.Equal(t, c.want, policyYAML(c.results))
+	}
+}
+
 func TestWhatNeedsNoPolicyGetsNone(t *testing.T) {
 	r := result{url: "http://a", report: &idlewise.ProbeReport{Finding: idlewise.ProbeOutlasted, AtLeast: time.Minute}}
 	require.Equal(t, "# Nothing to configure: idlewise's defaults are as good as what was measured.\n", policyYAML([]result{r}))

@@ -6,20 +6,23 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/idlewise/idlewise"
+	"github.com/idlewise/idlewise/internal/terminal"
 )
 
-// isTerminal reports whether lines written to f can be written over. Consoles
-// of Windows need to be asked for that first, and are not.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && runtime.GOOS != "windows" &&
-		os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != ""
+// terminalWidth tells the width of the terminal that f is. It is nil if lines
+// written to f cannot be written over: where f is no terminal, or does not know
+// its width, and on Windows, whose consoles need to be asked for it first.
+func terminalWidth(f *os.File) func() int {
+	if os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" || terminal.Width(f) == 0 {
+		return nil
+	}
+	return func() int { return terminal.Width(f) }
 }
 
 // mostBars is how many lines are written over. More may not fit on the screen,
@@ -30,7 +33,7 @@ const mostBars = 16
 // written over until they are done, elsewhere a line for each event.
 type progress struct {
 	w       io.Writer
-	bars    bool
+	width   func() int // of the terminal; nil: no bars
 	timeout time.Duration
 	began   time.Time
 	quit    chan struct{}
@@ -49,15 +52,18 @@ type item struct {
 	state string
 }
 
-func newProgress(w io.Writer, o options, terminal bool) *progress {
+func newProgress(w io.Writer, o options, width func() int) *progress {
+	if len(o.urls) > mostBars {
+		width = nil
+	}
 	p := &progress{
-		w: w, bars: terminal && len(o.urls) <= mostBars,
+		w: w, width: width,
 		timeout: cmp.Or(o.probe.Timeout, 2*time.Minute), began: time.Now(), quit: make(chan struct{}),
 	}
 	for _, u := range o.urls {
 		p.items = append(p.items, item{url: redacted(u)})
 	}
-	if !p.bars {
+	if p.width == nil {
 		for _, it := range p.items {
 			fmt.Fprintf(w, "probing %s, for up to %v\n", it.url, p.timeout)
 		}
@@ -70,8 +76,11 @@ func newProgress(w io.Writer, o options, terminal bool) *progress {
 // redacted is the URL without its password.
 func redacted(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return "(an invalid URL)"
+	switch {
+	case (err != nil || u.Host == "") && strings.Contains(raw, "@"):
+		return "(an invalid URL)" // with a password somewhere in it, perhaps
+	case err != nil || u.Host == "":
+		return strconv.Quote(raw)
 	}
 	return u.Redacted()
 }
@@ -80,7 +89,7 @@ func (p *progress) ended(i int, c idlewise.ProbeConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.items[i].ends++
-	if !p.bars {
+	if p.width == nil {
 		fmt.Fprintf(p.w, "%s: %v\n", p.items[i].url, c)
 	}
 }
@@ -122,27 +131,34 @@ func (p *progress) drawOnce(elapsed time.Duration) {
 		fmt.Fprintf(&b, "\x1b[%dA", len(p.items)) // up to the first
 	}
 	p.drawn = true
+	width := p.width()
 	for _, it := range p.items {
-		fmt.Fprintf(&b, "\r\x1b[K%s\n", it.line(elapsed, p.timeout))
+		fmt.Fprintf(&b, "\r\x1b[K%s\n", it.line(elapsed, p.timeout, width))
 	}
 	io.WriteString(p.w, b.String())
 }
 
-// line fits in 79 columns, since a line that wraps cannot be written over.
-func (it item) line(elapsed, timeout time.Duration) string {
-	const nameWidth, barWidth = 30, 16
+// line fits in width columns but one, since a line that wraps cannot be written
+// over. On a narrow terminal the URL is clipped first, then the bar goes.
+func (it item) line(elapsed, timeout time.Duration, width int) string {
+	const most, least, barWidth, rest = 30, 12, 16, 34 // rest: the times and the state
 	state := it.state
 	if it.took > 0 {
 		elapsed = it.took
 	} else if it.ends > 0 {
 		state = fmt.Sprintf("%d ended", it.ends)
 	}
-	full := min(barWidth, int(barWidth*elapsed/timeout))
-	if it.took > 0 {
-		full = barWidth
+	bar := ""
+	if width >= least+barWidth+rest {
+		full := min(barWidth, int(barWidth*elapsed/timeout))
+		if it.took > 0 {
+			full = barWidth
+		}
+		bar = fmt.Sprintf(" [%s%s]", strings.Repeat("#", full), strings.Repeat(".", barWidth-full))
 	}
-	return fmt.Sprintf("%-*s [%s%s] %6.1f of %.0f s %.14s", nameWidth, clip(it.url, nameWidth),
-		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), elapsed.Seconds(), timeout.Seconds(), state)
+	name := max(least, min(most, width-len(bar)-rest))
+	line := fmt.Sprintf("%-*s%s %6.1f of %.0f s %.14s", name, clip(it.url, name), bar, elapsed.Seconds(), timeout.Seconds(), state)
+	return line[:max(0, min(len(line), width-1))] // all of it is ASCII
 }
 
 // clip shortens a URL to width columns of ASCII.
