@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // Policies holds a Policy for every upstream: a default one, and others for
@@ -66,7 +67,8 @@ func (t *policyTable) find(h hostPort) (Policy, string) {
 // where there are mistakes, all of which are reported.
 func (p Policies) compile(defaults Policy) (*policyTable, error) {
 	t := &policyTable{fallback: p.Default.inherit(defaults)}
-	errs := policyErrors(defaultPath, "", append(p.Default.mistakesAlone(defaultPath), t.fallback.contradictions(defaultPath)...))
+	inherited := t.fallback.contradictions(defaultPath)
+	errs := policyErrors(defaultPath, "", append(p.Default.mistakesAlone(defaultPath), inherited...))
 
 	// In sorted order, so that the same mistakes make the same error.
 	spelled := make(map[string]string)
@@ -75,7 +77,17 @@ func (p Policies) compile(defaults Policy) (*policyTable, error) {
 		wrong := func(message string) { errs = append(errs, &PolicyError{Pattern: text, Message: message, path: path}) }
 		own := p.Upstreams[text]
 		whole := own.inherit(t.fallback)
-		errs = append(errs, policyErrors(path, text, append(own.mistakesAlone(path), whole.contradictions(path)...))...)
+		mistakes := own.mistakesAlone(path)
+		for _, c := range whole.contradictions(path) {
+			// The default's is every upstream's that does not resolve it, and
+			// one mistake all the same.
+			if !slices.ContainsFunc(inherited, func(i error) bool {
+				return strings.TrimPrefix(i.Error(), defaultPath) == strings.TrimPrefix(c.Error(), path)
+			}) {
+				mistakes = append(mistakes, c)
+			}
+		}
+		errs = append(errs, policyErrors(path, text, mistakes)...)
 		pat, err := parsePattern(text)
 		if err != nil {
 			wrong(err.Error())

@@ -1,6 +1,7 @@
 package idlewise
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -119,6 +120,28 @@ func TestEveryMistakeInAConfigIsReportedByItsField(t *testing.T) {
 	require.True(t, strings.HasPrefix(err.Error(), "idlewise: "))
 }
 
+func TestAContradictionOfTheDefaultIsReportedOnce(t *testing.T) {
+	p := Policies{
+		Default: Policy{DialBurst: 5, MinIdleConns: 4, MaxConns: 3, Retry: Retry{WaitMin: time.Minute}},
+		Upstreams: map[string]Policy{
+			"lower.example.com":   {MaxConns: 2},
+			"resolve.example.com": {DialRate: 5, MinIdleConns: 1, Retry: Retry{WaitMin: time.Second}},
+		},
+	}
+	for i := range 100 {
+		p.Upstreams[fmt.Sprintf("%d.example.com", i)] = Policy{MaxConnAge: time.Minute}
+	}
+	joined, ok := p.Validate().(interface{ Unwrap() []error })
+	require.True(t, ok)
+	var fields []string
+	for _, err := range joined.Unwrap() {
+		var wrong *PolicyError
+		require.ErrorAs(t, err, &wrong)
+		fields = append(fields, wrong.Pattern+" "+wrong.Field)
+	}
+	require.Equal(t, []string{" MinIdleConns", " DialBurst", " Retry.WaitMin", "lower.example.com MinIdleConns"}, fields)
+}
+
 func TestTheBasesLimitsAreTheDefaults(t *testing.T) {
 	tr, err := New(Config{
 		Base:     &http.Transport{MaxConnsPerHost: 5, MaxIdleConnsPerHost: 500, IdleConnTimeout: 7 * time.Second},
@@ -132,6 +155,25 @@ func TestTheBasesLimitsAreTheDefaults(t *testing.T) {
 	p = tr.Explain("http://own.example.com").Policy
 	require.Equal(t, 9, p.MaxConns)
 	require.Equal(t, time.Minute, p.MaxIdleTime)
+}
+
+func TestTheBasesMaxIdleConnsHoldsForTheWholeTransportWhereItWasGiven(t *testing.T) {
+	given := &http.Transport{MaxIdleConns: 7}
+	unlimited := &http.Transport{}
+	made := func(tr *Transport, err error) int64 {
+		require.NoError(t, err)
+		require.NoError(t, tr.ready())
+		return tr.maxIdle
+	}
+	require.EqualValues(t, 7, made(New(Config{Base: given})))
+	require.EqualValues(t, 7, made(Wrap(given, Config{})))
+	require.EqualValues(t, 9, made(New(Config{Base: given, MaxIdleConns: 9})))
+	require.EqualValues(t, -1, made(Wrap(given, Config{MaxIdleConns: -1})))
+	require.EqualValues(t, 1024, made(New(Config{Base: unlimited})))
+	require.EqualValues(t, 1024, made(New(Config{})), "not http.DefaultTransport's 100")
+	require.EqualValues(t, 1024, made(Wrap(nil, Config{})))
+	require.EqualValues(t, 1024, made(&Transport{}, nil))
+	require.EqualValues(t, 100, made(Wrap(http.DefaultTransport, Config{})))
 }
 
 func TestExplainSaysWhatIsWrongWithAURL(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,15 +72,56 @@ func (r *reader) syntax(err error, data []byte) {
 			before := string(data[:i])
 			line = strings.Count(before, "\n") + 1
 			column := len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
-			r.add(pos{line, column}, "", "no anchor is called %q", m[1])
+			r.add(pos{line, column}, "", "no anchor is called %q; define it as &%s, or put text that begins with * in quotes", m[1], m[1])
 			return
 		}
 	}
 	lines := strings.Split(string(data), "\n")
 	line = max(1, min(line, len(lines)))
+	remedy := ""
+	for _, k := range syntaxRemedies {
+		if strings.Contains(message, k.message) {
+			remedy = k.remedy
+			break
+		}
+	}
+	// Where these stand the package does not always tell.
+	if i := slices.IndexFunc(lines[line-1:], tabbed.MatchString); i >= 0 && tabMessage.MatchString(message) {
+		line, remedy = line+i, "; indent with spaces, not with tabs"
+	} else if i := slices.IndexFunc(lines, func(text string) bool { return isBarePattern(text, data) }); i >= 0 {
+		line, remedy = i+1, "; put patterns in quotes, since * and [ mean something else in YAML"
+	}
 	text := lines[line-1]
 	column := len(text) - len(strings.TrimLeft(text, " \t")) + 1
-	r.add(pos{line, column}, "", "is no YAML: %s", message)
+	r.add(pos{line, column}, "", "is no YAML: %s%s", message, remedy)
+}
+
+// syntaxRemedies go with what the YAML package says. Of a block or a brace it
+// tells where that begins, not where it goes wrong.
+var syntaxRemedies = []struct{ message, remedy string }{
+	{"did not find expected key", " here or somewhere below; check the indentation"},
+	{"did not find expected '-' indicator", " here or somewhere below; check the indentation"},
+	{"did not find expected ','", " here or somewhere below; close every { and ["},
+	{"did not find expected node content", " here or somewhere below; close every { and ["},
+	{"mapping values are not allowed", "; check the indentation, and put text with a colon in quotes"},
+	{"unexpected end of stream", "; close every quote"},
+	{"did not find expected alphabetic or numeric character", "; put text that begins with * or & in quotes"},
+	{"cannot start any token", "; put text with such a character in quotes"},
+	{"control characters", "; remove them"},
+}
+
+var (
+	tabbed      = regexp.MustCompile(`^ *\t`)
+	tabMessage  = regexp.MustCompile(`tab character|cannot start any token`)
+	barePattern = regexp.MustCompile(`^ *([*[][^\s"']*): *(\{.*|#.*)?\r?$`)
+)
+
+// isBarePattern reports whether a line begins with a pattern for upstreams that
+// should have stood in quotes: with a * that is no alias, or a [ that is no list
+// of values.
+func isBarePattern(text string, data []byte) bool {
+	m := barePattern.FindStringSubmatch(text)
+	return m != nil && (m[1] == "*" || !bytes.Contains(data, []byte("&"+m[1][1:])))
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
