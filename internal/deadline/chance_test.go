@@ -1,6 +1,7 @@
 package deadline
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -120,6 +121,16 @@ func TestWhatAnEarlierProcessConfirmedIsNotGivenUpForOneCanary(t *testing.T) {
 	l.Survived(l.Watch())
 	_, sure = l.Deadline()
 	require.Equal(t, Nothing, sure, "the second says that it was raised")
+}
+
+func TestNoNumberOfClosesIsTooHighToCountOn(t *testing.T) {
+	at := 5 * time.Second
+	l := Remember([]Memory{{Lower: at, Upper: at, Closes: math.MaxInt, Weight: 1}})
+	now := time.Now()
+	for i := range 20 {
+		l.Closed(now.Add(time.Duration(i)*time.Minute), at)
+	}
+	require.Greater(t, l.Recall()[0].Closes, 1<<29)
 }
 
 // A client that calls every ten minutes, and a server that restarts as often,

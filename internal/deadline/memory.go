@@ -24,6 +24,9 @@ func (l *Learner) Recall() []Memory {
 	return all
 }
 
+// mostCloses leaves room to count on.
+const mostCloses = 1 << 30
+
 // Remember makes a Learner of what an earlier process knew. The world may have
 // changed since: what was confirmed counts as provisional, until one close
 // agrees with it.
@@ -34,7 +37,7 @@ func Remember(all []Memory) Learner {
 			!(m.Weight >= negligible) || !(m.Survived >= 0) || m.Closes < 1 {
 			continue
 		}
-		c := cluster{lo: m.Lower, hi: m.Upper, n: m.Closes, before: m.Closes > 1, e: min(m.Weight, 1), s: m.Survived}
+		c := cluster{lo: m.Lower, hi: m.Upper, n: min(m.Closes, mostCloses), before: m.Closes > 1, e: min(m.Weight, 1), s: m.Survived}
 		if m.Weight > 1 {
 			c.s *= 1 / m.Weight // the share stays
 		}
