@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -98,11 +99,15 @@ func (p *pool) acquire(l *lease, req *http.Request, now, notBefore time.Time) er
 			return ErrClosed
 		}
 		c := p.checkOutLocked(l, pol, now, notBefore, &doomed)
+		var unasked []*conn
 		if c == nil && w != nil {
-			p.queueLocked(w, &doomed)
+			unasked = p.queueLocked(w, &doomed)
 		}
 		p.mu.Unlock()
 		doomed.shut()
+		for _, old := range unasked {
+			old.reviewShared() // it may only end its streams, and then does not count
+		}
 
 		switch {
 		case c != nil:
@@ -146,8 +151,10 @@ func (p *pool) checkOutLocked(l *lease, pol *Policy, now, notBefore time.Time, d
 	return c
 }
 
-// queueLocked lets w wait for a connection, and sees to it that there will be one.
-func (p *pool) queueLocked(w *waiter, doomed *doomedList) {
+// queueLocked lets w wait for a connection, and sees to it that there will be one. It
+// returns the HTTP/2 connections that leave no room for one, and that w does not ask
+// for a stream, since it needs a newer one.
+func (p *pool) queueLocked(w *waiter, doomed *doomedList) (unasked []*conn) {
 	if w.counted {
 		p.waiters.pushFront(w) // what it was given had died
 	} else {
@@ -155,27 +162,22 @@ func (p *pool) queueLocked(w *waiter, doomed *doomedList) {
 		p.counts.waits++
 		w.counted = true
 	}
-	p.dialForLocked(w)
+	now, coming := time.Now(), p.reliableDialsLocked()
+	if coming >= p.waiters.n { // else at least one is lacking, and nothing need be counted
+		coming = p.comingLocked(now)
+	}
+	if p.dialForLocked(w, coming, now) == othersComing {
+		p.watchDialsLocked(now)
+	}
 	if !w.dialing && !w.notBefore.IsZero() {
-		p.makeRoomLocked(w.notBefore, doomed)
+		p.makeRoomLocked(now, doomed)
+		p.watchDialsLocked(now) // for which none was made
+		unasked = slices.Clone(p.shared)
 	}
 	if !w.dialing {
 		p.makeWayLocked(doomed)
 	}
-}
-
-// makeRoomLocked closes the oldest idle connection that began before
-// notBefore, if only the limit keeps a newer one from being opened.
-func (p *pool) makeRoomLocked(notBefore time.Time, doomed *doomedList) {
-	if p.mayOpenLocked() || p.dialing > 0 {
-		return
-	}
-	for c := p.oldest; c != nil; c = c.prev {
-		if c.born.Before(notBefore) {
-			p.removeLocked(c, ClosedPoolFull, doomed)
-			return
-		}
-	}
+	return unasked
 }
 
 // leaseLocked describes a connection just taken.
@@ -240,7 +242,7 @@ func (p *pool) accept(l *lease, w *waiter, d delivery, req *http.Request) (bool,
 		return false, d.err
 	}
 	if !d.c.h2 && !d.c.reserve() {
-		return false, nil
+		return false, p.hungUpOn(w, d.c)
 	}
 	now := time.Now()
 	p.mu.Lock()
@@ -260,6 +262,18 @@ func (p *pool) accept(l *lease, w *waiter, d delivery, req *http.Request) (bool,
 	p.counts.waitTime.observe(now.Sub(w.since))
 	p.mu.Unlock()
 	return true, nil
+}
+
+// hungUpOn takes note that c, which was delivered to w, was found dead. If that is
+// once too often, it returns the error that the caller gets.
+func (p *pool) hungUpOn(w *waiter, c *conn) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.uses > 0 || c.wasIdle {
+		return nil // it served before
+	}
+	p.hungUpLocked(c)
+	return w.hungUpLocked(c)
 }
 
 // release returns a connection that was delivered and not used.

@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
@@ -55,7 +56,7 @@ func (m *marking) mark(h http.Header, http1 bool) http.Header {
 func (l *lease) sendHTTP1(out *outcome, req *http.Request, b *payload, m *marking) {
 	c := l.c
 	round := c.round.Load()
-	c.ctx, c.attempt, c.ending, c.sentAt, c.unseen = req.Context(), nil, reasonNone, l.at, false
+	l.begin(req)
 	if err := canceledOnConn(req); err != nil {
 		out.err, out.over = err, true
 		l.unsent()
@@ -77,6 +78,21 @@ func (l *lease) sendHTTP1(out *outcome, req *http.Request, b *payload, m *markin
 	}
 }
 
+func (l *lease) begin(req *http.Request) {
+	c := l.c
+	c.ctx, c.attempt, c.ending, c.sentAt, c.unseen = req.Context(), nil, reasonNone, l.at, false
+}
+
+// abandon gives a connection back that is not going to be used.
+func (l *lease) abandon(req *http.Request) {
+	if l.c.h2 {
+		l.c.streamFailed(false)
+		return
+	}
+	l.begin(req)
+	l.unsent()
+}
+
 // arm lets the tracked connection watch for the request. It reports false if the
 // connection turns out to be of no use.
 func (l *lease) arm(out *outcome, b *payload, round uint32) bool {
@@ -84,7 +100,10 @@ func (l *lease) arm(out *outcome, b *payload, round uint32) bool {
 	// Trap: bytes that arrive after a request was announced but before
 	// it was written become its response.
 	c.tcp.awaitQuiet()
-	if err := c.cc.Err(); err != nil {
+	if err := c.closedErr(); err != nil {
+		if !l.kept() {
+			c.pool.hungUp(c)
+		}
 		c.pool.bury(c, round, c.deathReason(true))
 		*out = outcome{err: plainCause(err), evidence: Unsent, over: true}
 		return false
@@ -183,8 +202,10 @@ func (l *lease) failHTTP1(out *outcome, req *http.Request, b *payload, round uin
 	case req.Context().Err() != nil, requestCanceled(req):
 		c.pool.bury(c, round, ClosedCanceled)
 	default:
-		if out.invalid = b.failed(); !out.invalid {
+		if out.invalid = b.failed() || isInvalid(err); !out.invalid {
 			out.evidence = judgeHTTP1(c.tcp, err)
+		} else if why := b.misstated(); why != nil && errors.Is(err, net.ErrClosed) {
+			out.err = why // net/http had closed the connection for it, and found that first
 		}
 		if errors.Is(err, errLate) {
 			out.late = true
@@ -232,7 +253,7 @@ func (l *lease) prove(req *http.Request, b *payload, held holding, out *outcome)
 func (l *lease) sendHTTP2(out *outcome, req *http.Request, b *payload, m *marking) {
 	c := l.c
 	sent := req
-	body, other := b.forAttempt()
+	body, other := b.forAttemptHTTP2()
 	if other || m.header != "" {
 		sent = req.WithContext(req.Context())
 		sent.Body = body
@@ -250,19 +271,22 @@ func (l *lease) sendHTTP2(out *outcome, req *http.Request, b *payload, m *markin
 	resp, err := c.cc.RoundTrip(sent)
 	if err == nil {
 		resp.Request = req
-		c.wrapShared(resp, req.Method)
+		c.wrapShared(resp)
 		out.resp = resp
 		return
 	}
 	out.err, out.over = legacyCause(req, plainCause(err)), true
-	out.invalid = b.failed()
+	out.invalid = b.failed() || isInvalid(err)
 	if req.Context().Err() == nil && !requestCanceled(req) && !out.invalid {
 		written := c.tcp == nil || !c.tcp.isTCP || c.tcp.written.Load() != before
 		gone := c.cc.Err() != nil
 		out.evidence = judgeHTTP2(err, written, gone)
 		out.alive = !gone && isStreamError(err)
 	}
-	c.streamFailed()
+	c.streamFailed(out.alive || out.evidence == Refused)
+	if out.evidence == Refused && !out.alive {
+		c.reviewShared() // a GOAWAY that nothing else tells of, if other streams last
+	}
 	l.prove(req, b, held, out)
 }
 
@@ -272,12 +296,9 @@ type traced struct {
 	trace *Trace
 }
 
-func (t traced) start(l *lease, number int) {
-	if t.ht != nil {
-		traceGotConn(t.ht, l)
-	}
-	if t.trace != nil && t.trace.AttemptStart != nil {
-		t.trace.started(l, number)
+func (t traced) start(l *lease, number int, req *http.Request) {
+	if t.ht != nil || t.trace != nil {
+		t.started(l, number, req)
 	}
 }
 
@@ -287,14 +308,36 @@ func (t traced) done(l *lease, number int, out *outcome, resent bool) {
 	}
 }
 
-// Functions of their own for the stack's sake; see pool.acquire.
+// Functions of their own for the stack's sake; see pool.acquire. What they hold is let
+// go if a hook panics.
 
 //go:noinline
-func (t *Trace) started(l *lease, number int) { t.AttemptStart(l.describe(number)) }
+func (t traced) started(l *lease, number int, req *http.Request) {
+	panics := true
+	defer func() {
+		if panics {
+			l.abandon(req)
+		}
+	}()
+	if t.ht != nil {
+		traceGotConn(t.ht, l)
+	}
+	if t.trace != nil && t.trace.AttemptStart != nil {
+		t.trace.AttemptStart(l.describe(number))
+	}
+	panics = false
+}
 
 //go:noinline
 func (t *Trace) ended(l *lease, number int, out *outcome, resent bool) {
+	panics := true
+	defer func() {
+		if panics && out.resp != nil {
+			out.resp.Body.Close()
+		}
+	}()
 	t.AttemptDone(l.record(number, *out, resent))
+	panics = false
 }
 
 // record returns the attempt as it ended.

@@ -186,7 +186,7 @@ func (p *pool) probeRoomLocked(pol *Policy) int {
 		return defaultProbeConns
 	}
 	// The request that wants it needs one, and may not be dialing yet.
-	return min(defaultProbeConns, pol.MaxConns-max(p.open, 1))
+	return min(defaultProbeConns, pol.MaxConns-max(p.countedLocked(), 1))
 }
 
 // endUnusedProbe ends the probe with the context ctx if the upstream is out of

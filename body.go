@@ -2,6 +2,7 @@ package idlewise
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -29,6 +30,7 @@ type payload struct {
 	offered bool // current was handed to net/http
 	spent   bool // closed, and there is no other
 
+	lives lifetimes  // that the body may prolong
 	kept  []byte     // of a body in memory, for the policy's retries; see record
 	store *byteStore // where room for it is taken from
 }
@@ -49,14 +51,19 @@ func (b *payload) wrap(body io.ReadCloser) {
 	case isFile(body):
 		b.file = true
 	default:
-		b.guard = &guard{body: body}
+		b.guard = b.guarded(body)
 	}
+}
+
+func (b *payload) guarded(body io.ReadCloser) *guard {
+	return &guard{body: body, left: b.first.ContentLength}
 }
 
 // forAttempt returns what the attempt's request has as its Body, and whether
 // that differs from the caller's.
 func (b *payload) forAttempt() (io.ReadCloser, bool) {
 	b.offered = true
+	b.lives.waitFor(nil)
 	if b.guard != nil {
 		return b.guard, true
 	}
@@ -80,8 +87,30 @@ func (b *payload) untouched() bool {
 	return false
 }
 
-// failed reports whether it was the caller's body that failed the attempt.
-func (b *payload) failed() bool { return b.guard != nil && b.guard.hasFailed() }
+// failed reports whether it was the caller's body that failed the attempt. One that
+// is shorter than ContentLength says is the server's to find over HTTP/2.
+func (b *payload) failed() bool {
+	if b.memory != nil {
+		return b.first.ContentLength > 0 && int64(b.length) < b.first.ContentLength
+	}
+	return b.guard != nil && b.guard.hasFailed()
+}
+
+// misstated returns net/http's error for a body that was found not to be as long as
+// ContentLength says, over HTTP/1.
+func (b *payload) misstated() error {
+	said, length := b.first.ContentLength, int64(-1)
+	switch {
+	case b.memory != nil:
+		length = int64(b.length)
+	case b.guard != nil:
+		length = b.guard.shortLength(said)
+	}
+	if said <= 0 || length < 0 || length == said {
+		return nil
+	}
+	return fmt.Errorf("http: ContentLength=%d with Body length %d", said, length)
+}
 
 // replayable reports whether another attempt could have the body. attemptOver
 // is false if the request may still be being written.
@@ -172,9 +201,11 @@ type guard struct {
 	body    io.ReadCloser // nil once another guard has it
 	rec     *recording    // nil if nothing is recorded
 	at      int           // how much of rec was read from this guard
+	left    int64         // of what ContentLength promises
 	reading bool          // a Read of body is under way
 	touched bool
-	broken  bool // Read returned an error that was not EOF
+	broken  bool // Read returned an error that was not EOF, or EOF too early
+	short   bool // the latter
 	held    bool // Close was called while untouched, or while it is recorded
 	final   bool // Close is not put off any more
 	closed  bool
@@ -189,6 +220,7 @@ func (g *guard) Read(p []byte) (int, error) {
 	}
 	g.touched = true
 	if n, err, ok := g.readRecordedLocked(p); ok {
+		g.left -= int64(n)
 		g.mu.Unlock()
 		return n, err
 	}
@@ -198,7 +230,9 @@ func (g *guard) Read(p []byte) (int, error) {
 	g.mu.Lock()
 	g.reading = false
 	g.recordLocked(p[:n], err)
-	if err != nil && err != io.EOF {
+	g.left -= int64(n)
+	g.short = err == io.EOF && g.left > 0
+	if err != nil && err != io.EOF || g.short {
 		g.broken = true
 	}
 	due := g.held && g.rec == nil && !g.closed && g.body != nil // it was put off for the recording
@@ -222,6 +256,7 @@ func (g *guard) Close() error {
 		return nil
 	}
 	g.closed = true
+	g.forgetLocked()
 	g.mu.Unlock()
 	return g.body.Close()
 }
@@ -233,15 +268,17 @@ func (g *guard) closeUntouched() {
 	g.mu.Unlock()
 }
 
-// release ends the putting off.
+// release ends the putting off. What was recorded is let go, unless net/http still
+// has to send some of it.
 func (g *guard) release() {
 	g.mu.Lock()
 	g.final = true
-	g.rec.free()
-	g.rec = nil
 	due := g.held && !g.closed && g.body != nil
 	if due {
 		g.closed = true
+	}
+	if g.closed || g.rec != nil && g.at == len(g.rec.bytes) && !g.rec.whole {
+		g.forgetLocked()
 	}
 	g.mu.Unlock()
 	if due {
@@ -253,7 +290,7 @@ func (g *guard) release() {
 func (g *guard) handOver() *guard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next := &guard{body: g.body, rec: g.rec}
+	next := &guard{body: g.body, rec: g.rec, left: g.left}
 	g.body, g.rec = nil, nil
 	return next
 }
@@ -262,6 +299,16 @@ func (g *guard) wasTouched() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.touched
+}
+
+// shortLength is how long the body is, if it is shorter than it is said to be; else -1.
+func (g *guard) shortLength(said int64) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.short {
+		return -1
+	}
+	return said - g.left
 }
 
 func (g *guard) hasFailed() bool {

@@ -25,10 +25,10 @@ func (bodyIdleError) Temporary() bool { return true }
 // gets a context that can be ended when the body stands still.
 func (u *upstream) roundTripWatched(req *http.Request, r *ruling, limit time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	body := &watchedResponse{limit: limit, cancel: cancel}
-	resp, err := u.send(req.WithContext(ctx), r)
+	life := &lifetime{cancel: cancel}
+	resp, err := u.send(req.WithContext(ctx), r, life)
 	if err != nil {
-		cancel(nil)
+		life.end()
 		return nil, err
 	}
 	resp.Request = req
@@ -36,12 +36,11 @@ func (u *upstream) roundTripWatched(req *http.Request, r *ruling, limit time.Dur
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// Nobody had asked for it, but the connection is the program's now, and so
 		// is its time. It knows no context.
-		cancel(nil)
-	case resp.Body == nil || resp.Body == http.NoBody:
-		cancel(nil)
+		life.end()
+	case hasNoBody(resp):
+		life.responseOver()
 	default:
-		body.ReadCloser = resp.Body
-		resp.Body = body
+		resp.Body = &watchedResponse{ReadCloser: resp.Body, limit: limit, life: life}
 	}
 	return resp, nil
 }
@@ -50,15 +49,15 @@ func (u *upstream) roundTripWatched(req *http.Request, r *ruling, limit time.Dur
 // longer than limit. The time runs only while a Read waits.
 type watchedResponse struct {
 	io.ReadCloser
-	limit  time.Duration
-	cancel context.CancelCauseFunc
-	timer  *time.Timer // nil before the first Read
-	fired  atomic.Bool
+	limit time.Duration
+	life  *lifetime
+	timer *time.Timer // nil before the first Read
+	fired atomic.Bool
 }
 
 func (b *watchedResponse) expire() {
 	b.fired.Store(true)
-	b.cancel(errBodyIdle)
+	b.life.cancel(errBodyIdle)
 }
 
 func (b *watchedResponse) Read(p []byte) (int, error) {
@@ -73,13 +72,13 @@ func (b *watchedResponse) Read(p []byte) (int, error) {
 		if err != io.EOF && b.fired.Load() {
 			err = errBodyIdle
 		}
-		b.cancel(nil)
+		b.life.bodyEnded(err)
 	}
 	return n, err
 }
 
 func (b *watchedResponse) Close() error {
 	err := b.ReadCloser.Close()
-	b.cancel(nil)
+	b.life.end()
 	return err
 }

@@ -27,7 +27,7 @@ const (
 func (p *pool) retireLocked(c *conn, now time.Time, doomed *doomedList) {
 	age := c.trustedAge(now)
 	until := p.watchLocked(c)
-	if until <= age || age == 0 || !p.mayWatchLocked() {
+	if until <= age || age == 0 || !p.mayWatchLocked(now) {
 		p.survivedLocked(c, age, now)
 		p.removeLocked(c, ClosedIdleDeadline, doomed)
 		return
@@ -78,10 +78,13 @@ func (e *experience) watchRetired(c *conn) time.Duration {
 }
 
 // mayWatchLocked reports whether there is room for a canary, and takes it.
-func (p *pool) mayWatchLocked() bool {
-	t := p.u.t
+func (p *pool) mayWatchLocked(now time.Time) bool {
+	t, pol := p.u.t, p.u.policy()
 	if p.canary != nil || p.closed || p.closeFreed || p.waiters.n > 0 && !p.mayOpenLocked() {
 		return false
+	}
+	if pol.MaxConns > 0 && p.lackingLocked(now, pol) > pol.MaxConns-p.countedLocked()-p.probeSlots {
+		return false // MinIdleConns need the room
 	}
 	if t.canaries.Add(1) > t.maxCanaries {
 		t.canaries.Add(-1)
@@ -125,6 +128,24 @@ func (p *pool) makeWayLocked(doomed *doomedList) {
 	default:
 		p.endProbeLocked(errProbeYielded)
 	}
+}
+
+// yieldCanaryLocked gives the canary up, if there is one, for a connection that is to
+// be opened once its socket is closed. The channel is closed then; it is nil if there
+// was no canary.
+func (p *pool) yieldCanaryLocked() <-chan struct{} {
+	c := p.canary
+	if c == nil {
+		return nil
+	}
+	var aside doomedList // it is closed here
+	p.endCanaryLocked(CanaryGivenUp, time.Now(), &aside)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		c.shut()
+	}()
+	return closed
 }
 
 // lookAtCanary takes note of the end of the canary c, if it has come. It is

@@ -136,7 +136,7 @@ func (b timedBody) Read(p []byte) (int, error) {
 
 // timed wraps the response's body if that matters.
 func timed(resp *http.Response, req *http.Request) *http.Response {
-	if cancelOf(req) != nil && resp.StatusCode != http.StatusSwitchingProtocols && resp.Body != http.NoBody {
+	if cancelOf(req) != nil && resp.StatusCode != http.StatusSwitchingProtocols && !hasNoBody(resp) {
 		resp.Body = timedBody{resp.Body, req}
 	}
 	return resp

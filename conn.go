@@ -89,8 +89,10 @@ type conn struct {
 	entering     int           // HTTP/2: chosen, and RoundTrip has not returned
 	failedAt     time.Time     // when a request on it first failed, if it was not closed at once
 	held         bool          // HTTP/2: it was just dialed; callers that wait come first
-	answered     bool          // HTTP/2: a stream ended, and so the server's SETTINGS are known
+	answered     bool          // HTTP/2: the server answered a stream, and so its SETTINGS are known
 	full         bool          // HTTP/2: a reservation was refused
+	draining     bool          // HTTP/2: see pool.drainLocked
+	permits      int           // HTTP/2: how many streams it was seen to permit; 0: not yet
 	doomed       *conn         // in a chain of connections to close once pool.mu is free
 }
 
@@ -232,6 +234,20 @@ func (c *conn) dead() bool {
 	return c.cc.Err() != nil
 }
 
+// closedErr is Err of an HTTP/1 connection, also while it is being closed. No lock is
+// held.
+//
+// Trap: net/http closes the socket before Err tells of it. Both happen under its lock,
+// which Available waits for.
+func (c *conn) closedErr() error {
+	err := c.cc.Err()
+	if err == nil && c.dead() {
+		c.cc.Available()
+		err = c.cc.Err()
+	}
+	return err
+}
+
 // deathReason says why net/http closed the connection without having been
 // asked to. pool.mu is held, or the caller has the connection.
 func (c *conn) deathReason(wasIdle bool) CloseReason {
@@ -253,7 +269,8 @@ func (c *conn) deathReason(wasIdle bool) CloseReason {
 	if c.tcp == nil {
 		return ClosedServerFIN
 	}
-	if err := c.cc.Err(); err != nil && err.Error() != errTextServerClosedIdle && (c.tcp.tainted.Load() || c.tcp.ended() == endNone) {
+	// No error yet: see closedErr; a socket that was read to its end has a reason.
+	if err := c.cc.Err(); (err == nil || err.Error() != errTextServerClosedIdle) && (c.tcp.tainted.Load() || c.tcp.ended() == endNone) {
 		return ClosedUnexpectedData // net/http closed it, for what it had read
 	}
 	if c.tcp.ended() == endRST {
@@ -279,6 +296,6 @@ func (c *conn) shut() {
 // when the socket is closed, perhaps under locks of net/http.
 func (c *conn) freeSlot() {
 	if c.slotFree.CompareAndSwap(false, true) {
-		c.pool.slotFreed()
+		c.pool.slotFreed(c)
 	}
 }

@@ -234,6 +234,25 @@ func TestElicitHintAsksHTTP1ServersForTheirTimeout(t *testing.T) {
 	})
 }
 
+func TestElicitHintAsksNothingOfAConnectionThatIsToEnd(t *testing.T) {
+	for name, base := range map[string]func(*http.Transport){
+		"Request.Close":     nil,
+		"DisableKeepAlives": func(b *http.Transport) { b.DisableKeepAlives = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header["Connection"] })
+			inWorld(t, worldConfig{server: faultserver.Config{Handler: h}, base: base, client: Config{Policies: Policies{Default: Policy{ElicitHint: On}}}}, func(t *testing.T, w *world) {
+				req := request(t, "GET", w.url("/"), nil)
+				req.Close = base == nil
+				_, err := w.send(req)
+				require.NoError(t, err)
+				require.Equal(t, []string{"close"}, got)
+			})
+		})
+	}
+}
+
 func protoName(h2 bool) string {
 	if h2 {
 		return "HTTP/2"

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -56,6 +57,7 @@ const (
 	errTextReadFromServer   = "net/http: Transport failed to read from server: "
 	errTextPeekFailed       = "readLoopPeekFailLocked: "
 	errTextReadLoopExiting  = "http: persistConn.readLoop exiting"
+	errTextFromPeer         = "received from peer"
 	errTextGoAway           = "http2: Transport received Server's graceful shutdown GOAWAY"
 	errTextNotUsable        = "http2: client conn not usable"
 	errTextNotEstablished   = "http2: client conn could not be established"
@@ -84,6 +86,26 @@ func (e streamError) Error() string { return fmt.Sprintf("stream error: code %d"
 func isStreamError(err error) bool {
 	var se streamError
 	return errors.As(err, &se)
+}
+
+// invalidTexts begin net/http's errors for requests that contradict themselves, where
+// it finds that out with a connection at hand.
+var invalidTexts = []string{
+	"http: ContentLength=", // with Body length
+	"http: invalid Host header",
+	"http2: request body larger than specified content length",
+	"invalid Upgrade request header", "invalid Transfer-Encoding request header", "invalid Connection request header",
+	"request header list larger than peer's advertised limit",
+}
+
+// isInvalid reports whether the request itself was at fault, so that it would fare no
+// better another time and says nothing about the server.
+func isInvalid(err error) bool {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	text := err.Error()
+	return slices.ContainsFunc(invalidTexts, func(t string) bool { return strings.HasPrefix(text, t) })
 }
 
 // plainCause returns err as http.Transport gives it to the caller: without
@@ -160,8 +182,11 @@ func judgeHTTP2(err error, written, gone bool) Evidence {
 			return Refused
 		case codeProtocolError:
 			// Some servers answer so to streams that cross their GOAWAY, and
-			// net/http resends them (golang/go #47635). It proves nothing.
-			return Unknown
+			// net/http resends them (golang/go #47635). It proves nothing. The
+			// program's own Got1xxResponse may be behind it, too.
+			if se.Cause != nil && se.Cause.Error() == errTextFromPeer {
+				return Unknown
+			}
 		}
 		return NoEvidence
 	}

@@ -3,10 +3,15 @@ package idlewise
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
+	"math"
 	"net"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -25,56 +30,167 @@ type dial struct {
 	// it. What it brings is used, but no caller relies on it.
 	abandoned bool
 
-	held    bool // guarded by pool.mu: it has not begun, see pace
-	wanters int  // guarded by pool.mu: who want it though no caller owns it; see Warm
+	held    bool  // guarded by pool.mu: it has not begun, see pace
+	turn    *turn // guarded by pool.mu: while DialRate holds it
+	wanters int   // guarded by pool.mu: who want it though no caller owns it; see Warm
 }
 
 // dialWantedLocked starts the dials that the waiting callers need and the
 // limits permit.
 func (p *pool) dialWantedLocked() {
 	w := p.waiters.head
+	if w == nil {
+		return
+	}
+	now := time.Now()
+	coming, relied := p.comingLocked(now), false
 	for ; w != nil && p.mayOpenLocked(); w = w.next {
-		p.dialForLocked(w)
+		switch p.dialForLocked(w, coming, now) {
+		case dialMade:
+			coming++
+		case othersComing:
+			relied = true
+		}
 	}
 	if w != nil {
 		p.endProbeLocked(errProbeYielded)
+		relied = relied || !p.waiters.head.notBefore.IsZero() // see makeRoomLocked
+	}
+	if relied {
+		p.watchDialsLocked(now)
 	}
 }
 
 // mayOpenLocked reports whether the limits permit another connection.
 func (p *pool) mayOpenLocked() bool {
 	limit := p.u.policy().MaxConns
-	return !p.closed && (limit <= 0 || p.open+p.probeSlots < limit)
+	return !p.closed && (limit <= 0 || p.countedLocked()+p.probeSlots < limit)
 }
 
-// dialForLocked starts a dial for w unless one under way will do.
-func (p *pool) dialForLocked(w *waiter) {
+// countedLocked is how many connections count against MaxConns.
+func (p *pool) countedLocked() int { return p.open - p.draining }
+
+// What dialForLocked did for a caller.
+type provision uint8
+
+const (
+	noneMade provision = iota // it has a dial, or can have none
+	dialMade
+	othersComing // it relies on dials under way
+)
+
+// dialForLocked starts a dial for w unless those under way will do, of which coming
+// bring connections.
+func (p *pool) dialForLocked(w *waiter, coming int, now time.Time) provision {
 	if w.dialing || !p.mayOpenLocked() {
-		return
+		return noneMade
 	}
 	if p.mayShareLocked() {
 		// One handshake at a time: if it turns out to be HTTP/2, the
 		// connection serves all. If not, the others dial when that is known.
-		for _, d := range p.dials {
-			if !d.abandoned && (d.held || !d.started.Before(w.notBefore)) {
-				return // one that is held begins later than anybody wants
-			}
+		if !w.alone && p.sharableLocked(w, now) {
+			return othersComing
 		}
-	} else if w.notBefore.IsZero() && p.reliableDialsLocked() >= p.waiters.n {
-		return // as many connections are coming as callers wait
+	} else if w.notBefore.IsZero() && coming >= p.waiters.n {
+		return othersComing // as many connections are coming as callers wait
 	}
 	w.dialing = true
 	p.startDialLocked(w, w.ctx)
+	return dialMade
 }
 
-// reliableDialsLocked is asked for each caller that waits whenever a dial ends,
-// which must not take long when thousands reconnect at once.
+// A dial that has taken much longer than the last one may never end: there is a SYN
+// that nobody answers, or one of the server's machines is dead. Callers for whom it
+// was not made rely on it for no longer than that.
+const leastPatience = 250 * time.Millisecond
+
+// patienceLocked is for how long a dial can be relied on.
+func (p *pool) patienceLocked() time.Duration { return max(leastPatience, 4*p.dialTook) }
+
+// promisingLocked reports whether others than d's owner can rely on it.
+func (p *pool) promisingLocked(d *dial, now time.Time) bool {
+	return !d.abandoned && (d.held || now.Sub(d.started) < p.patienceLocked())
+}
+
+// sharableLocked reports whether a dial under way may serve w, too. The youngest come
+// last, and are the likeliest.
+func (p *pool) sharableLocked(w *waiter, now time.Time) bool {
+	for i := len(p.dials) - 1; i >= 0; i-- {
+		// One that is held begins later than anybody wants.
+		if d := p.dials[i]; p.promisingLocked(d, now) && (d.held || !d.started.Before(w.notBefore)) {
+			return true
+		}
+	}
+	return false
+}
+
+// comingLocked is how many connections those who wait can expect: one whose dial
+// hangs waits for it, as with net/http, but for nobody else's.
+func (p *pool) comingLocked(now time.Time) int {
+	n := 0
+	for _, d := range p.dials {
+		if p.promisingLocked(d, now) || !d.abandoned && d.owner != nil && d.owner.queued {
+			n++
+		}
+	}
+	return n
+}
+
+// watchDialsLocked sees to it that those who rely on dials under way have others made,
+// or room for them, when these take too long.
+func (p *pool) watchDialsLocked(now time.Time) {
+	if p.watching {
+		return
+	}
+	wait := time.Duration(math.MaxInt64)
+	for _, d := range p.dials {
+		if !d.held && p.promisingLocked(d, now) {
+			wait = min(wait, d.started.Add(p.patienceLocked()).Sub(now))
+		}
+	}
+	if wait == math.MaxInt64 {
+		return // those that are held have not begun; see dial
+	}
+	p.watching = true
+	if p.watch == nil {
+		p.watch = time.AfterFunc(wait, p.loseHope)
+	} else {
+		p.watch.Reset(wait)
+	}
+}
+
+func (p *pool) loseHope() {
+	var doomed doomedList
+	p.mu.Lock()
+	p.watching = false
+	p.dialWantedLocked()
+	p.makeRoomLocked(time.Now(), &doomed)
+	p.mu.Unlock()
+	doomed.shut()
+}
+
+// unwatchDialsLocked is called when there is nothing to watch, or something else to
+// go by.
+func (p *pool) unwatchDialsLocked() {
+	if p.watching {
+		p.watching = false
+		p.watch.Stop()
+	}
+}
+
+// reliableDialsLocked is how many dials were not given up.
 func (p *pool) reliableDialsLocked() int { return len(p.dials) - p.astray }
 
+// abandonLocked gives a dial up. Its owner has nothing to do with it any more: should
+// what it was served with prove dead, it makes another.
 func (p *pool) abandonLocked(d *dial) {
-	if !d.abandoned {
-		d.abandoned = true
-		p.astray++
+	if d.abandoned {
+		return
+	}
+	d.abandoned = true
+	p.astray++
+	if d.owner != nil {
+		d.owner.dialing = false
 	}
 }
 
@@ -108,6 +224,13 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	if err != nil {
 		p.releaseSlot()
 	} else {
+		if d.started.After(d.wanted) {
+			p.mu.Lock()
+			if p.waiters.n > 0 {
+				p.watchDialsLocked(d.started) // they did not while it was held
+			}
+			p.mu.Unlock()
+		}
 		c, err = p.connect(ctx, d)
 	}
 	d.err = err
@@ -131,8 +254,14 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 			break
 		}
 	}
-	if d.owner != nil {
+	if d.owner != nil && !d.abandoned {
 		d.owner.dialing = false
+	}
+	if err == nil {
+		p.dialTook = now.Sub(d.started)
+	}
+	if err == nil || len(p.dials) == 0 {
+		p.unwatchDialsLocked()
 	}
 	if !ended {
 		g := p.u.group()
@@ -166,6 +295,13 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	if c.h2 {
 		c.held = true // not idle until the callers that wait are served
 	} else {
+		if w := d.owner; w != nil && w.queued && !c.born.Before(w.notBefore) {
+			// It gets what its own dial brought, as with net/http. Were it to go to
+			// one that came before, whose dial is still under way, w would rely on
+			// that one's, and have another made if that took long.
+			p.waiters.remove(w)
+			p.waiters.pushFront(w)
+		}
 		p.keepLocked(c, now, &doomed)
 		p.dialWantedLocked()
 		p.replenishLocked(now, p.u.policy())
@@ -179,13 +315,29 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 		p.serveShared(c)
 		p.mu.Lock()
 		c.held = false
+		gone := c.gone // not by what follows
 		if c.streams == 0 && !c.gone && !c.idle {
-			p.keepLocked(c, now, &doomed)
+			if d.owner != nil && c.uses == 0 && p.surplusLocked(c, now) {
+				p.removeLocked(c, ClosedPoolFull, &doomed)
+			} else {
+				p.keepLocked(c, now, &doomed)
+			}
 		}
+		closed := c.gone && !gone
 		p.mu.Unlock()
 		doomed.shut()
 		c.reviewShared()
+		dead := !closed && c.cc.Err() != nil
 		p.mu.Lock()
+		if dead && c.uses == 0 {
+			p.hungUpLocked(c)
+			if w := d.owner; w != nil && w.queued && !d.abandoned {
+				if err := w.hungUpLocked(c); err != nil {
+					p.waiters.remove(w)
+					w.deliver(nil, err)
+				}
+			}
+		}
 		p.dialWantedLocked() // for those it has no streams for
 		p.mu.Unlock()
 	} else if c.cc.Err() != nil {
@@ -194,19 +346,100 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 	p.u.t.capIdle()
 }
 
-// failLocked hands a dial's error to the caller it was made for, and, where
-// callers shared it instead of dialing themselves, to those too.
+// surplusLocked reports whether the HTTP/2 connection c, which nobody waited for any
+// more when it came, is of no use beside another one. net/http closes such, too
+// (http2's addConnIfNeeded).
+func (p *pool) surplusLocked(c *conn, now time.Time) bool {
+	pol := p.u.policy()
+	for _, other := range p.shared {
+		if other == c || other.full || other.spentLocked(now, pol) != reasonNone {
+			continue
+		}
+		if !other.idle || other.expiredLocked(now, pol) == reasonNone {
+			return true
+		}
+	}
+	return false
+}
+
+// hungUp takes note that c was dead before its first request, and so no better
+// than a dial that failed.
+func (p *pool) hungUp(c *conn) {
+	p.mu.Lock()
+	p.hungUpLocked(c)
+	p.mu.Unlock()
+}
+
+func (p *pool) hungUpLocked(c *conn) {
+	g := p.u.group()
+	g.lock()
+	g.pacing.hungUpLocked(c.born)
+	g.unlock()
+}
+
+// hangUp is why a connection ended before its first request, as net/http gives it.
+func (c *conn) hangUp() error {
+	how := endNone
+	if c.tcp != nil {
+		how = c.tcp.ended()
+	}
+	if !c.h2 { // HTTP/2's Err has no cause, and is not to be asked under pool.mu
+		if err := c.cc.Err(); err != nil && strings.HasPrefix(err.Error(), errTextPeekFailed) {
+			if read := errors.Unwrap(err); read != nil {
+				return read
+			}
+		}
+	}
+	switch {
+	case how == endRST:
+		return syscall.ECONNRESET
+	case c.h2:
+		return io.ErrUnexpectedEOF
+	}
+	// Err calls it an idle connection, as net/http sometimes does. Normally its
+	// request is expected to be answered when the FIN is read.
+	return io.EOF
+}
+
+// failLocked hands a dial's error to the caller it was made for. Those who shared the
+// dial instead of making their own do that now, all at once: one of the server's
+// machines may be dead, or its refusal have been about that dial only.
+//
+// Where the server has failed before, and the dial was held back for that, it was as
+// much that of everybody who waited when it began, and its error is theirs. So a
+// server that is down is dialed once for all its callers.
 func (p *pool) failLocked(d *dial, err error) {
-	if d.owner != nil && d.owner.queued {
-		p.waiters.remove(d.owner)
-		d.owner.deliver(nil, err)
+	if d.abandoned {
+		return // nobody waits for it, and it may be this side that ended it
 	}
-	if d.abandoned || !p.mayShareLocked() {
-		return
-	}
-	for w := p.waiters.pop(d.started); w != nil; w = p.waiters.pop(d.started) {
+	if w := d.owner; w != nil && w.queued {
+		p.waiters.remove(w)
 		w.deliver(nil, err)
 	}
+	if !p.mayShareLocked() {
+		return
+	}
+	forAll := d.started.After(d.wanted) && p.isDownLocked()
+	for w := p.waiters.head; w != nil; {
+		next := w.next
+		switch {
+		case w.dialing:
+		case forAll && w.since.Before(d.started) && !d.started.Before(w.notBefore):
+			p.waiters.remove(w)
+			w.deliver(nil, err)
+		default:
+			w.alone = true
+		}
+		w = next
+	}
+}
+
+// isDownLocked reports whether dials have failed again and again.
+func (p *pool) isDownLocked() bool {
+	g := p.u.group()
+	g.lock()
+	defer g.unlock()
+	return g.pacing.failures >= 2
 }
 
 // releaseSlot is for a dial that did not begin.
@@ -217,10 +450,15 @@ func (p *pool) releaseSlot() {
 }
 
 // slotFreed is called when a socket was closed.
-func (p *pool) slotFreed() {
+func (p *pool) slotFreed(c *conn) {
 	p.mu.Lock()
 	p.open--
+	if c.draining {
+		c.draining = false
+		p.draining--
+	}
 	p.dialWantedLocked()
+	p.drainForRoomLocked(time.Now())
 	if pol := p.u.policy(); pol.MinIdleConns > 0 {
 		p.replenishLocked(time.Now(), pol)
 	}
@@ -233,7 +471,7 @@ func (p *pool) slotFreed() {
 func (p *pool) connect(ctx context.Context, d *dial) (*conn, error) {
 	pol := p.u.policy()
 	pings := pol.pinging()
-	c := &conn{pool: p, born: d.started, maxAge: jittered(pol.MaxConnAge), lostAfter: pings.lostAfter()}
+	c := &conn{pool: p, born: d.started, lostAfter: pings.lostAfter()}
 	b := p.u.t.base
 	rec := &dialRecord{proxy: p.u.proxy, onClose: c.socketClosed, probes: pol.TCPKeepAlive}
 	rec.direct = rec.proxy == nil || rec.proxy.Scheme == "http"

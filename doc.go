@@ -15,9 +15,10 @@
 // # Three lines of defence
 //
 // Do not be there. An idle connection is closed before the server does it. Its
-// deadline is configured ([Policy.ServerKeepAlive]) or announced by the server
-// (Keep-Alive: timeout=N), less a margin that covers the round trip and what
-// timers are late by; [Policy.MaxIdleTime] limits it in any case.
+// deadline is configured ([Policy.ServerKeepAlive]), announced by the server
+// (Keep-Alive: timeout=N) or learned from what it does, less a margin that covers
+// the round trip and what timers are late by; [Policy.MaxIdleTime] limits it in
+// any case.
 //
 // Look before you write. A connection that is known to be closed, that was
 // told to close (Connection: close, max=0, GOAWAY), or on which the server
@@ -25,9 +26,12 @@
 //
 // Prove, then retry. When a request met a closed connection all the same, it
 // is sent again on a fresh one if none of it was written ([Unsent]), if the
-// server said that it did not process it ([Refused]), or if it may be
-// executed twice without harm: because of its method, because it carries an
-// Idempotency-Key, or because the caller says so ([WithIdempotent]). Otherwise
+// server said that it did not process it ([Refused]), if the kernel shows that
+// nothing of it had reached the server before that closed ([Undelivered]; on
+// Linux, and unless [Policy.Evidence] is Off), or if it may be executed twice
+// without harm: because of its method, because it carries an Idempotency-Key, or
+// because the caller or the operator says so ([WithIdempotent], [Retry.NonIdempotent]).
+// So a POST is sent again too, where one of the first three is proven. Otherwise
 // the caller gets an [*Error] that says what is known and what to do.
 //
 // # Use

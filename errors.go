@@ -152,6 +152,9 @@ func judged(attempts, before []Attempt, last error, ev Evidence, why string) *Er
 		known = "request not sent, "
 	case Refused:
 		known = "request refused unprocessed, "
+		if isStreamError(last) {
+			what = "stream refused" // its connection is well
+		}
 	case Undelivered:
 		known = "request not delivered, "
 	case Unknown:

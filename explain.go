@@ -38,6 +38,10 @@ type Explanation struct {
 	// Probe says what Policy.Probe has come to; nil if there was none yet.
 	Probe *BackgroundProbe `json:"probe,omitempty"`
 
+	// Passthrough means that nothing of this is in force: Config.Passthrough
+	// hands every request to the Base, or to what Wrap was given.
+	Passthrough bool `json:"passthrough,omitempty"`
+
 	// Problem says why there is nothing to explain, as with an invalid URL.
 	Problem string `json:"problem,omitempty"`
 }
@@ -49,6 +53,10 @@ func (e Explanation) String() string {
 		return e.Problem + "\n"
 	}
 	fmt.Fprintf(&b, "%s\n", e.Upstream)
+	if e.Passthrough {
+		fmt.Fprint(&b, "  Config.Passthrough is set: requests go to the Base, or to what was wrapped, as they are; no policy is in force\n")
+		return b.String()
+	}
 	if e.Pattern == "" {
 		fmt.Fprint(&b, "  policy: Policies.Default\n")
 	} else {
@@ -61,9 +69,9 @@ func (e Explanation) String() string {
 	case DeadlineNone:
 		fmt.Fprint(&b, "  idle connections: kept without a limit\n")
 	case DeadlineMaxIdleTime:
-		fmt.Fprintf(&b, "  idle connections: retired at %v (MaxIdleTime)\n", e.IdleLimit)
+		fmt.Fprintf(&b, "  idle connections: retired at %s (MaxIdleTime)\n", readable(e.IdleLimit))
 	default:
-		fmt.Fprintf(&b, "  idle connections: retired at %v, %v before the server's %v (%v)\n", e.IdleLimit, e.Margin, e.ServerKeepAlive, e.Source)
+		fmt.Fprintf(&b, "  idle connections: retired at %s, %s before the server's %s (%v)\n", readable(e.IdleLimit), readable(e.Margin), readable(e.ServerKeepAlive), e.Source)
 	}
 	e.Probe.print(&b)
 	for _, c := range e.Conns {
@@ -71,7 +79,11 @@ func (e Explanation) String() string {
 		if c.Idle {
 			state = fmt.Sprintf("idle for %v", c.IdleAge.Round(time.Millisecond))
 		}
-		fmt.Fprintf(&b, "  connection %d: %s to %s, %d requests in %v, %s\n", c.ID, c.Proto, c.Remote, c.Requests, c.Age.Round(time.Millisecond), state)
+		requests := "requests"
+		if c.Requests == 1 {
+			requests = "request"
+		}
+		fmt.Fprintf(&b, "  connection %d: %s to %s, %d %s in %v, %s\n", c.ID, c.Proto, c.Remote, c.Requests, requests, c.Age.Round(time.Millisecond), state)
 	}
 	return b.String()
 }
@@ -84,7 +96,9 @@ func (t *Transport) Explain(rawURL string) Explanation {
 	if err != nil {
 		return Explanation{Problem: err.Error()}
 	}
-	return u.explain(time.Now())
+	e := u.explain(time.Now())
+	e.Passthrough = t.passthrough != nil
+	return e
 }
 
 // ExplainAll explains every upstream that is remembered, sorted by name. Of one

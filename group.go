@@ -149,6 +149,11 @@ func (p *pool) regroupLocked(from, to *group) {
 	if from == to {
 		return
 	}
+	for _, d := range p.dials {
+		if d.turn != nil {
+			d.turn.askAnew()
+		}
+	}
 	from.lock()
 	known := from.learned.clone()
 	from.unlock()

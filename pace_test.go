@@ -272,3 +272,113 @@ func TestTheCallersOfARestartedServerAreServedAsFastAsDialsArePermitted(t *testi
 		require.Less(t, waits[callers-1], down+callers*time.Second/perSecond+time.Second)
 	})
 }
+
+// Five times as many callers as there may be dials, each of which waits for a second
+// at most, and then fewer: those who gave up take nothing from the others.
+func TestCallersWhoGaveUpAreNotCountedAgainstTheDialRate(t *testing.T) {
+	const perSecond, crowd, few = 10, 50, 2
+	cfg := worldConfig{
+		latency: time.Millisecond,
+		server: faultserver.Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Connection", "close")
+		})},
+		client: Config{Policies: Policies{Default: Policy{DialRate: perSecond}}},
+	}
+	var log dialLog
+	cfg.base = log.on
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		var all sync.WaitGroup
+		var answered atomic.Int64
+		send := func(callers, seconds int) {
+			for range callers * seconds {
+				all.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					if _, err := w.do(ctx, "GET", "/", ""); err == nil {
+						answered.Add(1)
+					}
+				})
+				time.Sleep(time.Second / time.Duration(callers))
+			}
+			all.Wait()
+		}
+		send(crowd, 20)
+		require.InDelta(t, 20*perSecond+perSecond, log.count(), perSecond+1, "the rate is used")
+		require.Greater(t, answered.Load(), int64(15*perSecond))
+		require.LessOrEqual(t, log.most(), 2*perSecond+1)
+		answered.Store(0)
+		send(few, 10)
+		require.EqualValues(t, few*10, answered.Load())
+	})
+}
+
+func TestDialsThatWaitKeepToTheDialRateThatComesIntoForce(t *testing.T) {
+	const low = 0.001 // seventeen minutes
+	for name, c := range map[string]struct {
+		from, to Policy
+		within   time.Duration
+	}{
+		"off":           {Policy{DialRate: low}, Policy{DialRate: -1}, 10 * time.Millisecond},
+		"higher":        {Policy{DialRate: low}, Policy{DialRate: 10}, 1200 * time.Millisecond},
+		"into a group":  {Policy{DialRate: low}, Policy{Group: "x"}, 10 * time.Millisecond},
+		"out of one":    {Policy{DialRate: low, Group: "x"}, Policy{DialRate: 100}, 200 * time.Millisecond},
+		"a group's own": {Policy{DialRate: low, Group: "x"}, Policy{Group: "x"}, 10 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, worldConfig{latency: time.Millisecond, client: Config{Policies: Policies{Default: c.from}}}, func(t *testing.T, w *world) {
+				w.mustDo("GET", "/", "")
+				var all sync.WaitGroup
+				for range 10 {
+					all.Go(func() {
+						if _, err := w.do(WithFreshConn(t.Context()), "GET", "/", ""); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				require.EqualValues(t, 1, w.dials.Load())
+				w.setDefault(c.to)
+				began := time.Now()
+				all.Wait()
+				require.LessOrEqual(t, time.Since(began), c.within)
+			})
+		})
+	}
+}
+
+func TestADialRateIsNeverTooLowToHold(t *testing.T) {
+	for _, rate := range []float64{1e-6, 1e-9, 1.2e-10, 1.1e-10, 1e-12, math.SmallestNonzeroFloat64} {
+		inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{DialRate: rate}}}}, func(t *testing.T, w *world) {
+			w.mustDo("GET", "/", "")
+			time.Sleep(time.Millisecond)
+			ctx, cancel := context.WithTimeout(WithFreshConn(t.Context()), 24*time.Hour)
+			defer cancel()
+			_, err := w.do(ctx, "GET", "/", "")
+			require.ErrorIs(t, err, context.DeadlineExceeded, "a rate of %v", rate)
+		})
+	}
+}
+
+func TestThousandsOfDialsThatWaitLeaveWithTheirCallers(t *testing.T) {
+	const callers = 2000
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{DialRate: 1}}}}, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(time.Millisecond)
+		ctx, cancel := context.WithCancel(WithFreshConn(t.Context()))
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() { w.do(ctx, "GET", "/", "") })
+		}
+		synctest.Wait()
+		require.Equal(t, callers, w.only().Dialing)
+		cancel()
+		all.Wait()
+		synctest.Wait()
+		require.Zero(t, w.only().Dialing)
+		began := time.Now()
+		_, err := w.do(WithFreshConn(t.Context()), "GET", "/", "")
+		require.NoError(t, err)
+		require.Less(t, time.Since(began), 2*time.Second)
+	})
+}

@@ -181,6 +181,10 @@ type Policy struct {
 	// and idle ones. Callers beyond it wait in the order in which they
 	// came, until a connection is free or their context ends.
 	//
+	// Not counted are connections handed over to the program (101), and HTTP/2
+	// connections that get no new streams after GOAWAY or at their MaxConnAge
+	// and only end those they have, which may take hours.
+	//
 	// Default: off, no limit, or the Base's MaxConnsPerHost.
 	MaxConns int
 

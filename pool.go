@@ -39,15 +39,20 @@ type pool struct {
 	nConns         int     // their number
 	shared         []*conn // the HTTP/2 ones among them
 
-	open    int // sockets that are or may be open, dials included
-	dialing int
-	dials   []*dial
-	astray  int // of dials, those that were abandoned
-	waiters waiterQueue
-	multi   bool // the last connection negotiated HTTP/2
-	known   bool // whether there was a last connection
+	open     int // sockets that are or may be open, dials included
+	draining int // of these, connections that are draining
+	dialing  int
+	dials    []*dial
+	astray   int           // of dials, those that were abandoned
+	dialTook time.Duration // the last one that succeeded
+	waiters  waiterQueue
+	multi    bool // the last connection negotiated HTTP/2
+	known    bool // whether there was a last connection
 
 	streamLimit int // how many streams the server's connections permit; 0 if unknown
+
+	watch    *time.Timer // over the dials that callers rely on; nil: there was none
+	watching bool        // it is running
 
 	timer   *time.Timer
 	timerAt time.Time // when it fires; zero: it is not running
@@ -85,19 +90,20 @@ type breakage struct {
 // closed is added to doomed. An HTTP/1 connection it returns is the caller's.
 func (p *pool) takeLocked(now, notBefore time.Time, pol *Policy, doomed *doomedList) *conn {
 	for _, c := range p.shared {
-		if c.full || c.born.Before(notBefore) {
-			continue
-		}
 		why := c.spentLocked(now, pol)
 		if why == reasonNone && c.idle {
 			why = c.expiredLocked(now, pol)
 		}
 		if why != reasonNone {
-			c.ending = why
 			if c.idle {
+				c.ending = why
 				p.expireLocked(c, why, now, doomed)
 				return p.takeLocked(now, notBefore, pol, doomed) // p.shared changed
 			}
+			p.drainLocked(c, why)
+			continue
+		}
+		if c.full || c.born.Before(notBefore) {
 			continue
 		}
 		p.useLocked(c)
@@ -169,8 +175,11 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 			why = ClosedIdleDeadline
 		}
 	}
-	if why == reasonNone && over(p.open, pol.MaxConns) {
-		why = ClosedPoolFull // a policy that allowed more was replaced
+	if why == reasonNone && p.excessLocked(pol) > 0 {
+		why = ClosedPoolFull
+	}
+	if why == reasonNone && p.roomWantedLocked(c, now) {
+		why = ClosedPoolFull
 	}
 	if why != reasonNone {
 		p.removeLocked(c, why, doomed)
@@ -182,11 +191,6 @@ func (p *pool) keepLocked(c *conn, now time.Time, doomed *doomedList) {
 			w.deliver(c, nil)
 			return
 		}
-	}
-	if p.waiters.n > 0 && !wanted && c.streams == 0 && !p.mayOpenLocked() {
-		// Those who wait need a newer connection, and this one has its place.
-		p.removeLocked(c, ClosedPoolFull, doomed)
-		return
 	}
 	if !c.h2 {
 		if c.tcp != nil && c.uses == 0 {
@@ -254,6 +258,7 @@ func (p *pool) unidleLocked(c *conn) {
 // addLocked registers a connection that was just opened.
 func (p *pool) addLocked(c *conn) {
 	c.added = true
+	c.maxAge = jittered(p.u.policy().MaxConnAge) // the policy may have been replaced during the dial
 	c.older = p.last
 	if p.last != nil {
 		p.last.newer = c

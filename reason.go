@@ -51,7 +51,8 @@ const (
 	ClosedFailed
 	// ClosedUpgraded: a 101 response handed it to the program.
 	ClosedUpgraded
-	// ClosedPoolFull: more connections were idle than MaxIdleConns allows.
+	// ClosedPoolFull: more connections were idle than MaxIdleConns allows, or this one
+	// was in the way of one that a caller needed, or was not needed itself.
 	ClosedPoolFull
 	// ClosedShutdown: by Close, Shutdown or CloseIdleConnections.
 	ClosedShutdown

@@ -64,7 +64,7 @@ func (b *payload) record(store *byteStore, limit int64) {
 		b.wrap(first)
 		return
 	case b.file:
-		b.file, b.guard = false, &guard{body: b.current} // without sendfile
+		b.file, b.guard = false, b.guarded(b.current) // without sendfile
 	}
 	b.guard.rec = &recording{store: store, limit: limit}
 }
@@ -87,7 +87,17 @@ func (g *guard) readRecordedLocked(p []byte) (int, error, bool) {
 		g.at += n
 		return n, nil, true
 	}
-	return 0, io.EOF, g.rec.whole
+	whole := g.rec.whole
+	if g.final && !whole {
+		g.forgetLocked()
+	}
+	return 0, io.EOF, whole
+}
+
+// forgetLocked lets go of what was recorded.
+func (g *guard) forgetLocked() {
+	g.rec.free()
+	g.rec = nil
 }
 
 // recordLocked takes note of what a Read of the body returned. What is too long is
@@ -98,8 +108,7 @@ func (g *guard) recordLocked(p []byte, err error) {
 		return
 	}
 	if err != nil && err != io.EOF || int64(len(r.bytes)+len(p)) > r.limit || !r.store.take(len(p)) {
-		r.free()
-		g.rec = nil
+		g.forgetLocked()
 		return
 	}
 	r.bytes = append(r.bytes, p...)
@@ -126,7 +135,7 @@ func (g *guard) replay() *guard {
 	if !g.recordedLocked() {
 		return nil
 	}
-	next := &guard{body: g.body, rec: g.rec}
+	next := &guard{body: g.body, rec: g.rec, left: g.left + int64(g.at)}
 	g.body, g.rec = nil, nil
 	return next
 }

@@ -105,10 +105,7 @@ func (p *Policy) inUseFor() time.Duration {
 // the upstream is in use.
 func (p *pool) replenishLocked(now time.Time, pol *Policy) {
 	t := p.u.t
-	if pol.MinIdleConns <= 0 || p.closed || p.closeFreed || t.ending.Load() || elapsed(p.lastUse, now) > pol.inUseFor() {
-		return
-	}
-	lacking := p.lacksLocked(pol.MinIdleConns, now, pol) - max(0, p.reliableDialsLocked()-p.waiters.n)
+	lacking := p.lackingLocked(now, pol)
 	if lacking <= 0 {
 		return
 	}
@@ -130,6 +127,18 @@ func (p *pool) replenishLocked(now time.Time, pol *Policy) {
 	for ; lacking > 0 && p.mayOpenLocked() && t.mayIdle(p.dialing+p.nConns-p.nIdle); lacking-- {
 		p.startDialLocked(nil, context.Background()).wanters++
 	}
+	if lacking > 0 && !p.mayOpenLocked() {
+		p.yieldCanaryLocked() // its socket's end leads here again
+	}
+}
+
+// lackingLocked is how many connections must be dialed until MinIdleConns are ready
+// or coming. It is 0 while the upstream is not in use.
+func (p *pool) lackingLocked(now time.Time, pol *Policy) int {
+	if pol.MinIdleConns <= 0 || p.closed || p.closeFreed || p.u.t.ending.Load() || elapsed(p.lastUse, now) > pol.inUseFor() {
+		return 0
+	}
+	return max(0, p.lacksLocked(pol.MinIdleConns, now, pol)-max(0, p.reliableDialsLocked()-p.waiters.n))
 }
 
 // dialsFailLocked reports whether the last dial failed.

@@ -260,3 +260,39 @@ func TestNoConnectionIsMadeReadyUntilTheBreakerIsClosed(t *testing.T) {
 		require.GreaterOrEqual(t, w.only().Idle, 3)
 	})
 }
+
+func TestNoCanaryIsKeptWhereMinIdleConnsNeedTheRoom(t *testing.T) {
+	// A canary would be watched for 15 s, three times what is announced.
+	announces := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Keep-Alive", "timeout=5") })
+	cfg := worldConfig{latency: 10 * time.Millisecond, server: faultserver.Config{Handler: announces}, client: keepingWarm(Policy{MaxConns: 2, MinIdleConns: 2})}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		require.NoError(t, w.tr.Warm(t.Context(), w.url("/"), 2))
+		const looks = 6000
+		short := 0
+		for range looks {
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			if w.only().Idle < 2 {
+				short++
+			}
+		}
+		require.Less(t, short, looks/50, "only while the successor of one that was closed is dialed")
+		require.EqualValues(t, 2, w.most.Load())
+	})
+}
+
+func TestACanaryMakesWayForMinIdleConns(t *testing.T) {
+	cfg := worldConfig{latency: time.Millisecond, server: faultserver.Config{Personality: "node"}, client: keepingWarm(Policy{MaxConns: 1})}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		w.mustDo("GET", "/", "")
+		time.Sleep(4900 * time.Millisecond) // the deadline has passed, and node closes at 6 s
+		synctest.Wait()
+		require.Equal(t, 1, w.only().Canaries)
+		w.setDefault(Policy{MaxConns: 1, MinIdleConns: 1})
+		time.Sleep(100 * time.Millisecond)
+		require.Zero(t, w.only().Canaries)
+		require.Equal(t, 1, w.only().Idle)
+		require.EqualValues(t, 1, w.most.Load())
+	})
+}

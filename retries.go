@@ -1,7 +1,6 @@
 package idlewise
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -52,7 +51,7 @@ func (c *call) applyRetry(r *Retry) {
 		c.opt.idempotency = vouchIdempotent
 	}
 	if r.AutoIdempotencyKey == On && (c.req.Method == "POST" || c.req.Method == "PATCH") &&
-		c.opt.idempotency != vouchNotIdempotent && !hasKey(c.req.Header) {
+		c.opt.idempotency != vouchNotIdempotent && !spellsKey(c.req.Header) {
 		c.req = c.req.WithContext(c.req.Context())
 		c.req.Header = c.req.Header.Clone()
 		c.req.Header.Set("Idempotency-Key", newKey())
@@ -61,6 +60,17 @@ func (c *call) applyRetry(r *Retry) {
 	if r.MaxReplayBody > 0 {
 		c.body.record(&c.u.t.replays, r.MaxReplayBody)
 	}
+}
+
+// spellsKey reports whether h has an idempotency key in whatever spelling, since it
+// would be the server's first (RFC 9110 §5.1: names of fields are not case-sensitive).
+func spellsKey(h http.Header) bool {
+	for name := range h {
+		if strings.EqualFold(name, "Idempotency-Key") || strings.EqualFold(name, "X-Idempotency-Key") {
+			return true
+		}
+	}
+	return false
 }
 
 // newKey is a random UUID (RFC 9562 §5.4), as a string of structured fields, which
@@ -85,28 +95,28 @@ func (c *call) tries(pol *Policy, sent *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		t := newTry(sent, r)
-		c.req = t.req
-		c.past, c.unknown = nil, 0
+		c.req, c.body.lives[1] = t.req, t.life
+		c.past, c.unknown, c.refusals = nil, 0, 0
 		resp, err := c.attemptsFor(done)
 		resp, err = t.ended(caller, resp, err)
 		if done != nil {
-			done(breaker.verdict(c, resp, err))
+			tell(done, breaker.verdict(c, resp, err), resp)
 		}
 		again, wait, err := c.wantsRetry(r, breaker, number, resp, err)
 		if !again {
 			if err != nil {
-				t.cancel(nil)
+				t.end()
 				return nil, err
 			}
 			t.keep(resp)
 			return resp, nil
 		}
 		if resp != nil {
-			discard(resp, t.cancel)
+			discard(resp, t)
 		} else if c.on != nil && c.evidence != Refused {
 			c.notBefore = c.on.endedAt(time.Now()) // whatever it was that kept the answer back
 		}
-		t.cancel(nil)
+		t.end()
 		c.u.pool.count(func(n *counts) { n.retries++ })
 		if err := c.u.t.sleep(c.given, wait); err != nil {
 			return nil, err
@@ -130,6 +140,22 @@ func (c *call) attemptsFor(done func(error)) (*http.Response, error) {
 	resp, err := c.attempts(time.Now())
 	panics = false
 	return resp, err
+}
+
+// tell tells a breaker how an attempt ended. If its Settings' functions panic, the
+// attempt does not keep the place of a trial, and resp is closed.
+func tell(done func(error), verdict error, resp *http.Response) {
+	panics := true
+	defer func() {
+		if panics {
+			done(uncounted{errHookPanicked})
+			if resp != nil {
+				resp.Body.Close()
+			}
+		}
+	}()
+	done(verdict)
+	panics = false
 }
 
 // wantsRetry decides whether what a try brought is to be retried, and after how
@@ -202,9 +228,9 @@ func (c *call) bodyOver(resp *http.Response) bool {
 
 // discard reads the rest of a response that nobody wants, if there is not much of
 // it, so that its connection can be used again.
-func discard(resp *http.Response, cancel context.CancelCauseFunc) {
+func discard(resp *http.Response, t *try) {
 	// Close would wait for a Read that waits.
-	timer := time.AfterFunc(drainWait, func() { cancel(nil) })
+	timer := time.AfterFunc(drainWait, t.end)
 	io.CopyN(io.Discard, resp.Body, maxDrain)
 	timer.Stop()
 	resp.Body.Close()

@@ -283,6 +283,23 @@ func TestEveryAttemptHasTheSameIdempotencyKeyAndItsOwnNumber(t *testing.T) {
 	})
 }
 
+// To a server a key is a key however it is spelled, and the first counts.
+func TestAKeyOfTheProgramsHasNoOtherBesideIt(t *testing.T) {
+	var keys []string
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		keys = append(r.Header["Idempotency-Key"], r.Header["X-Idempotency-Key"]...)
+	})
+	inRetryingWorld(t, h, Retry{AutoIdempotencyKey: On}, func(t *testing.T, w *world) {
+		for _, name := range []string{"Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY", "x-idempotency-key"} {
+			req := request(t, "POST", w.url("/"), nil)
+			req.Header[name] = []string{"mine"}
+			_, err := w.send(req)
+			require.NoError(t, err)
+			require.Equal(t, []string{"mine"}, keys, name)
+		}
+	})
+}
+
 // Resends of stale connections count, too.
 func TestAResendHasANumberOfItsOwn(t *testing.T) {
 	var numbers []string

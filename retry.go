@@ -30,9 +30,10 @@ const (
 	sameMoment = 50 * time.Millisecond
 	newsWait   = 10 * time.Millisecond
 
-	// refusedWait·2ⁿ bounds the wait before a stream that was refused n times
-	// is tried again, with full jitter.
-	refusedWait = 5 * time.Millisecond
+	// maxRefusals bounds the resends of a request that the server refused
+	// unprocessed; see refusalWait.
+	maxRefusals = 8
+	refusedWait = 20 * time.Millisecond
 
 	// The wait before a resend's dial is tried again: full jitter up to
 	// redialWait·2ⁿ.
@@ -52,7 +53,7 @@ type call struct {
 	notBefore time.Time // when a connection must have begun to be good enough
 	past      []Attempt // those that failed, since the policy's last retry
 	unknown   int       // of these, those whose evidence was unknown
-	refusals  int       // of streams, since the policy's last retry
+	refusals  int       // of these, those that the server refused
 	resends   int       // in all
 	last      failure   // how the last attempt failed, if it did
 	evidence  Evidence  // of the last attempt
@@ -64,6 +65,7 @@ type call struct {
 	failed     []Attempt
 	obstructed string
 	on         *conn // what it was made on; nil if nothing was got
+	ended      bool
 }
 
 // A failure is what a policy's retry must know about the error of an attempt.
@@ -91,11 +93,12 @@ func (u *upstream) roundTrip(req *http.Request) (*http.Response, error) {
 	if limit := r.policy.BodyIdleTimeout; limit > 0 && len(req.Header["Upgrade"]) == 0 {
 		return u.roundTripWatched(req, r, limit)
 	}
-	return u.send(req, r)
+	return u.send(req, r, nil)
 }
 
-// send sends req, again and again if the policy wants that.
-func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
+// send sends req, again and again if the policy wants that. life is that of req's
+// context, if it was made for it; else nil.
+func (u *upstream) send(req *http.Request, r *ruling, life *lifetime) (*http.Response, error) {
 	if u.t.ending.Load() {
 		closeBody(req)
 		return nil, ErrClosed
@@ -104,10 +107,12 @@ func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
 	var c call // a literal would be made beside it first
 	c.u, c.given, c.req, c.opt = u, req, req, optionsOf(req.Context())
 	c.body.begin(req)
-	c.mark.elicit = r.policy.ElicitHint == On
+	c.body.lives[0] = life
+	c.mark.elicit = r.policy.ElicitHint == On && !req.Close && !u.t.base.http.DisableKeepAlives
 	if c.opt.fresh {
 		c.notBefore = now
 	}
+	defer c.cleanUp()
 	r.group.budget.noteRequest(now)
 	if r.retries {
 		return c.sendByPolicy(&r.policy)
@@ -120,7 +125,7 @@ func (u *upstream) send(req *http.Request, r *ruling) (*http.Response, error) {
 // have been closed and that is safe. The body is left as it is.
 func (c *call) attempts(now time.Time) (*http.Response, error) {
 	hooks := traced{httptrace.ContextClientTrace(c.req.Context()), c.opt.trace}
-	c.failed, c.obstructed, c.refusals = nil, "", 0
+	c.failed, c.obstructed = nil, ""
 	for {
 		var l lease
 		c.last, c.on, c.evidence, c.answered = failedToConnect, nil, NoEvidence, false
@@ -134,7 +139,7 @@ func (c *call) attempts(now time.Time) (*http.Response, error) {
 		c.on = l.c
 		c.number++
 		c.mark.number = c.number
-		hooks.start(&l, c.number)
+		hooks.start(&l, c.number, c.req)
 		l.provable = c.wantsProof(&l)
 		var out outcome
 		c.sendOn(&l, &out)
@@ -188,19 +193,43 @@ func (c *call) judge(l *lease, out *outcome, hooks traced) (time.Time, error) {
 		c.last, c.failed, c.obstructed = failedForGood, c.past, notRewound
 		return time.Time{}, judged(c.past, c.past, err, out.evidence, notRewound)
 	}
-	if !out.alive {
+	if out.evidence != Refused {
 		return now, nil
 	}
-	// The server is well and only had too much to do. The same connection
-	// will do, after a moment from the second refusal on.
-	if c.refusals++; c.refusals > 1 {
-		if err := c.u.t.sleep(c.req, rand.N(refusedWait<<c.refusals)); err != nil {
-			return time.Time{}, err
-		}
-		now = time.Now()
+	// The server only has too much to do, or is about to end.
+	c.refusals++
+	wait := refusalWait(c.refusals, out.alive)
+	if wait <= 0 {
+		return now, nil
 	}
-	return now, nil
+	if err := c.u.t.sleep(c.req, wait); err != nil {
+		c.failed = c.past
+		return time.Time{}, err
+	}
+	return time.Now(), nil
 }
+
+// refusalWait is how long to wait after the nth refusal, of a stream only if the
+// connection is alive. Then a resend that follows at once, and one a moment later, are
+// often all that is needed; after that the server is given as much time as by
+// http.Transport, whose 7 resends take 63 s (net/http, h2_bundle.go, RoundTripOpt).
+// After GOAWAY, which costs a dial each time, http.Transport does not wait at all.
+func refusalWait(n int, alive bool) time.Duration {
+	switch {
+	case !alive && n <= maxProvenResends, n <= 1:
+		return 0
+	case !alive:
+		return rand.N(refusedWait << (n - maxProvenResends))
+	case n == 2:
+		return rand.N(refusedWait)
+	}
+	wait := time.Second << (n - 3)
+	return wait + rand.N(wait/10)
+}
+
+// proven is how many attempts failed of which it was found out here that the server
+// had not got them.
+func (c *call) proven() int { return len(c.past) - c.refusals }
 
 // failure says how an attempt on l failed.
 func (o outcome) failure(l *lease) failure {
@@ -287,7 +316,7 @@ func (t *Transport) sleep(req *http.Request, d time.Duration) error {
 // Other connections than TCP's are left to net/http: their Close may be what
 // ends their Write.
 func (c *call) wantsProof(l *lease) bool {
-	return l.c.tcp != nil && l.c.tcp.isTCP && !c.opt.noRetry && len(c.past) < maxProvenResends &&
+	return l.c.tcp != nil && l.c.tcp.isTCP && !c.opt.noRetry && c.proven() < maxProvenResends &&
 		!isIdempotent(c.req, c.opt) && c.u.policy().Evidence == On
 }
 
@@ -326,6 +355,8 @@ func (c *call) lost(err error) {
 	if judged := (*Error)(nil); why == "" && errors.As(err, &judged) {
 		why = judged.verdict
 	}
+	kind := c.failed[len(c.failed)-1].Evidence
+	c.u.pool.count(func(n *counts) { n.lost[kind]++ })
 	c.u.t.note(RequestLost{c.u.info(time.Now()), c.method(), isIdempotent(c.req, c.opt), slices.Clone(c.failed), err, why})
 }
 
@@ -334,23 +365,44 @@ func (c *call) method() string { return cmp.Or(c.req.Method, http.MethodGet) }
 // end ends the call with what it brought. An error says so if Close was what
 // ended it.
 func (c *call) end(resp *http.Response, err error) (*http.Response, error) {
+	c.ended = true
 	c.body.freeKept()
 	if err == nil {
 		c.lost(nil)
 		c.body.leave()
 		return timed(resp, c.req), nil
 	}
-	if c.answered && c.body.offered {
-		c.body.leave() // the caller is not to have the response
-	} else {
-		c.body.close()
-	}
+	c.endBody()
 	awaitCancel(c.req)
 	if c.u.t.cut.Load() && !errors.Is(err, ErrClosed) && canceled(c.req) == nil {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	c.lost(err)
 	return nil, err
+}
+
+// endBody closes the body of a request whose caller gets no response.
+func (c *call) endBody() {
+	if c.answered && c.body.offered {
+		c.body.leave() // there is one
+	} else {
+		c.body.close()
+	}
+}
+
+// cleanUp is for hooks of the program's that panic, in programs that recover as
+// net/http's servers do: nothing is to be held for a request that nobody waits for.
+func (c *call) cleanUp() {
+	if c.ended {
+		return
+	}
+	c.body.freeKept()
+	c.endBody()
+	for _, l := range c.body.lives {
+		if l != nil {
+			l.end()
+		}
+	}
 }
 
 // notJudged is the obstacle of failures that idlewise has nothing to say
@@ -366,15 +418,19 @@ func (c *call) obstacle(l *lease, out outcome) string {
 		return notJudged
 	}
 	switch out.evidence {
-	case Unsent, Refused, Undelivered:
-		if len(c.past) >= maxProvenResends {
+	case Unsent, Undelivered:
+		if c.proven() >= maxProvenResends {
+			return notAgain
+		}
+	case Refused:
+		if c.refusals >= maxRefusals {
 			return notAgain
 		}
 	case Unknown:
 		switch {
 		case c.unknown >= maxUnknownResends:
 			return notJudged
-		case !l.kept() && !c.pathBroke(out) && !c.endingServer(l):
+		case !l.kept() && !c.pathBroke(out) && !c.streamBroke(out) && !c.endingServer(l):
 			return notJudged
 		case !isIdempotent(c.req, c.opt):
 			return notIdempotent
@@ -400,6 +456,11 @@ func (c *call) obstacle(l *lease, out outcome) string {
 // whom a resend is not open to.
 func (c *call) pathBroke(out outcome) bool {
 	return isTimedOut(out.err) || isSilence(out.err) && isIdempotent(c.req, c.opt)
+}
+
+// streamBroke reports whether a stream that may be repeated ended with PROTOCOL_ERROR.
+func (c *call) streamBroke(out outcome) bool {
+	return isStreamError(out.err) && isIdempotent(c.req, c.opt) && c.body.replayable(out.over)
 }
 
 // endingServer reports whether the server seems to be going down: it has ended

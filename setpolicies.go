@@ -37,7 +37,8 @@ func (p Policies) clone() Policies {
 // beyond them are closed, busy ones when their requests are through. A raised
 // MaxConns lets those in who wait. What was learned about servers, counted, and
 // remembered about failed dials stays; a DialRate goes on from where the old one
-// was. What is settled when a connection is dialed stays with the connection.
+// was, and holds for the dials that wait. What is settled when a connection is
+// dialed stays with the connection.
 //
 // It may be called at any time and by any number of callers; the last call
 // counts. It locks each upstream in turn for as long as it takes to look at its
@@ -115,13 +116,11 @@ func (p *pool) rulingChanged(from, to *ruling) {
 	for over(p.nIdle, pol.MaxIdleConns) {
 		p.removeLocked(p.oldest, ClosedPoolFull, &doomed)
 	}
-	if pol.MaxConns > 0 {
-		for excess := p.open - pol.MaxConns; excess > 0 && p.oldest != nil; excess-- {
-			p.removeLocked(p.oldest, ClosedPoolFull, &doomed)
-		}
-	}
-	if pol.Canary == Off || pol.Learning == Off {
+	if pol.Canary == Off || pol.Learning == Off || p.excessLocked(pol) > 0 {
 		p.dropCanaryLocked(&doomed)
+	}
+	for p.oldest != nil && p.excessLocked(pol) > 0 {
+		p.removeLocked(p.oldest, ClosedPoolFull, &doomed)
 	}
 	p.noteDeadlineLocked(now)
 	to.group.lock()
@@ -131,4 +130,25 @@ func (p *pool) rulingChanged(from, to *ruling) {
 	p.replenishLocked(now, pol)
 	p.mu.Unlock()
 	doomed.shut()
+}
+
+// excessLocked is by how many the connections exceed MaxConns since a policy that
+// allowed more was replaced. Those that have left the pool are not closed for it a
+// second time, though they count until their sockets are closed: over TLS that
+// can take seconds.
+func (p *pool) excessLocked(pol *Policy) int {
+	excess := p.countedLocked() - pol.MaxConns
+	if pol.MaxConns <= 0 || excess <= 0 {
+		return 0
+	}
+	stay := p.nConns + p.dialing
+	if p.canary != nil {
+		stay++
+	}
+	for _, c := range p.shared {
+		if c.draining {
+			stay--
+		}
+	}
+	return max(0, min(excess, stay-pol.MaxConns))
 }

@@ -93,6 +93,77 @@ func TestALoweredMaxConnsHoldsWithinOneCheckout(t *testing.T) {
 	})
 }
 
+func TestLoweredLimitsCloseNoMoreThanIsTooMuch(t *testing.T) {
+	for name, c := range map[string]struct {
+		lowered Policy
+		left    int
+	}{
+		"both":         {Policy{MaxConns: 5, MaxIdleConns: 5}, 5},
+		"MaxConns":     {Policy{MaxConns: 4, MaxIdleConns: 7}, 4},
+		"MaxIdleConns": {Policy{MaxConns: 7, MaxIdleConns: 4}, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withIdle(t, 10, func(t *testing.T, w *world) {
+				w.setDefault(c.lowered)
+				require.Equal(t, c.left, w.only().Idle)
+				require.EqualValues(t, c.left, w.open.Load())
+			})
+		})
+	}
+}
+
+// withIdle runs f in a world in which n connections are idle.
+func withIdle(t *testing.T, n int, f func(*testing.T, *world)) {
+	inWorld(t, worldConfig{gated: true}, func(t *testing.T, w *world) {
+		all := w.gets(n)
+		w.open1(n)
+		all.Wait()
+		synctest.Wait()
+		require.Equal(t, n, w.only().Idle)
+		f(t, w)
+	})
+}
+
+// As over TLS, which closes in the background.
+func TestConnectionsThatAreBeingClosedAreNotClosedASecondTimeForALoweredMaxConns(t *testing.T) {
+	withIdle(t, 10, func(t *testing.T, w *world) {
+		p := &w.tr.registry.all()[0].pool
+		var doomed doomedList
+		p.mu.Lock()
+		for range 4 {
+			p.removeLocked(p.oldest, ClosedPoolFull, &doomed)
+		}
+		p.mu.Unlock()
+		w.setDefault(Policy{MaxConns: 5})
+		require.Equal(t, 5, w.only().Idle)
+		doomed.shut()
+		require.EqualValues(t, 5, w.open.Load())
+	})
+}
+
+func TestOfBusyConnectionsThatComeBackTogetherAsManyStayAsALoweredMaxConnsPermits(t *testing.T) {
+	withIdle(t, 10, func(t *testing.T, w *world) {
+		p := &w.tr.registry.all()[0].pool
+		var doomed doomedList
+		p.mu.Lock()
+		for p.newest != nil {
+			p.useLocked(p.newest)
+		}
+		p.mu.Unlock()
+		w.setDefault(Policy{MaxConns: 6})
+		p.mu.Lock()
+		for c := p.first; c != nil; {
+			next := c.newer
+			p.keepLocked(c, time.Now(), &doomed)
+			c = next
+		}
+		p.mu.Unlock()
+		require.Equal(t, 6, w.only().Idle)
+		doomed.shut()
+		require.EqualValues(t, 6, w.open.Load())
+	})
+}
+
 func TestARaisedMaxConnsLetsThoseInWhoWait(t *testing.T) {
 	inWorld(t, worldConfig{gated: true, client: Config{Policies: Policies{Default: Policy{MaxConns: 1}}}}, func(t *testing.T, w *world) {
 		all := w.gets(5)
@@ -134,6 +205,22 @@ func TestNewLimitsHoldForConnectionsThatAreIdle(t *testing.T) {
 		w.setDefault(Policy{MinIdleConns: 4})
 		synctest.Wait()
 		require.Equal(t, 4, w.only().Idle, "kept ready at once")
+	})
+}
+
+func TestANewMaxConnAgeHoldsForAConnectionThatIsBeingDialed(t *testing.T) {
+	inWorld(t, worldConfig{latency: 50 * time.Millisecond}, func(t *testing.T, w *world) {
+		done := make(chan error, 1)
+		go func() {
+			_, err := w.do(context.Background(), "GET", "/", "")
+			done <- err
+		}()
+		time.Sleep(time.Millisecond)
+		require.Equal(t, 1, w.only().Dialing)
+		w.setDefault(Policy{MaxConnAge: time.Second})
+		require.NoError(t, <-done)
+		time.Sleep(1100 * time.Millisecond)
+		require.Equal(t, 1, w.closed(ClosedMaxAge))
 	})
 }
 

@@ -98,7 +98,7 @@ func (c *conn) permitsLocked(available, inFlight, more int) bool {
 	p := c.pool
 	limit := available + inFlight
 	if c.answered {
-		p.streamLimit = limit
+		c.permitLocked(available, inFlight)
 	} else if p.streamLimit > 0 && p.streamLimit < limit {
 		// Its SETTINGS have not come yet, and net/http assumes 100 streams;
 		// the server's other connections know better.
@@ -108,6 +108,56 @@ func (c *conn) permitsLocked(available, inFlight, more int) bool {
 	// streams that have ended there have bodies that were not read: each
 	// count alone is too high, and either will do.
 	return c.streams+more <= limit || c.entering+more <= available
+}
+
+// permitLocked takes note of how many streams the server permits, given what net/http
+// says. If it is asked in a busy moment the sum can be too high, never for long.
+func (c *conn) permitLocked(available, inFlight int) {
+	limit := available + inFlight
+	c.pool.streamLimit = limit
+	if c.permits == 0 || limit < c.permits {
+		c.permits = limit
+	}
+}
+
+// askPermits notes how many streams the server permits, if that can be told.
+func (c *conn) askPermits() {
+	if available, inFlight := c.netStreams(); available > 0 {
+		c.pool.mu.Lock()
+		c.permitLocked(available, inFlight)
+		c.pool.mu.Unlock()
+	}
+}
+
+// leastPermitsLocked is how many streams c can be expected to permit at least; 0 if
+// that is not known.
+func (c *conn) leastPermitsLocked() int {
+	if c.permits > 0 {
+		return c.permits
+	}
+	return min(c.pool.streamLimit, 100) // net/http goes by 100 until it has read the SETTINGS
+}
+
+// drainLocked lets a connection that must not get another request end the streams
+// it has. Those can last for hours, and where the server asked for that, the
+// connection's age, or a caller who needs a newer one, it does not count against
+// MaxConns from here on: else whoever waits would wait for the last of them. After
+// MaxRequestsPerConn it does, lest there be a connection for each few streams, however
+// many.
+func (p *pool) drainLocked(c *conn, why CloseReason) {
+	c.ending = why
+	if c.draining || c.slotFree.Load() || why != ClosedGoAway && why != ClosedMaxAge && why != ClosedPoolFull {
+		return
+	}
+	c.draining = true
+	p.draining++
+	p.dialWantedLocked()
+}
+
+// undrainLocked takes back that c drains for the server's sake.
+func (p *pool) undrainLocked(c *conn) {
+	c.ending, c.draining = reasonNone, false
+	p.draining--
 }
 
 // A stream is what must be known about one when it ends.
@@ -188,9 +238,10 @@ func (c *conn) reviewShared() {
 	}
 	p.mu.Lock()
 	picks := c.picks
-	entered := c.entering == 0
+	entering := c.entering
 	pooled := c.added && !c.gone
 	p.mu.Unlock()
+	entered := entering == 0
 	if !pooled {
 		return // the dial calls this again once it has added it
 	}
@@ -207,6 +258,9 @@ func (c *conn) reviewShared() {
 	var doomed doomedList
 	serve, kept := false, false
 	p.mu.Lock()
+	if !c.gone && c.draining && c.ending == ClosedGoAway && available > 0 {
+		p.undrainLocked(c) // it permits fewer than could be expected, and had no more
+	}
 	switch {
 	case c.gone:
 	case dead:
@@ -223,6 +277,11 @@ func (c *conn) reviewShared() {
 		c.idleSince = now
 		p.keepLocked(c, now, &doomed)
 		serve, kept = !c.gone && p.waiters.n > 0, c.idle
+	case available == 0 && inFlight+entering < c.leastPermitsLocked() && c.picks == picks:
+		// Trap: nothing tells of a GOAWAY while streams are open. But with streams
+		// left, were all to begin that can have begun meanwhile, net/http has
+		// another reason to permit none.
+		p.drainLocked(c, ClosedGoAway)
 	case c.full && c.permitsLocked(available, inFlight, 1):
 		c.full = false
 		serve = p.waiters.n > 0
@@ -265,8 +324,17 @@ func (c *conn) sharedDeathReason() CloseReason {
 func (p *pool) serveShared(c *conn) {
 	for {
 		p.mu.Lock()
+		now := time.Now()
 		w := p.waiters.peek(c.born)
-		if w == nil || c.gone || c.full || c.spentLocked(time.Now(), p.u.policy()) != reasonNone {
+		if w == nil || w != p.waiters.head || c.gone || c.full {
+			p.drainForRoomLocked(now) // not for one whom c is about to serve
+		}
+		if w == nil || c.gone || c.full {
+			p.mu.Unlock()
+			return
+		}
+		if why := c.spentLocked(now, p.u.policy()); why != reasonNone {
+			p.drainLocked(c, why)
 			p.mu.Unlock()
 			return
 		}
@@ -274,6 +342,9 @@ func (p *pool) serveShared(c *conn) {
 		p.mu.Unlock()
 
 		if !c.reserve() {
+			p.mu.Lock()
+			p.drainForRoomLocked(now)
+			p.mu.Unlock()
 			return // full again, or dead; whoever frees a stream serves on
 		}
 
@@ -306,9 +377,8 @@ func (p *pool) askAgain(c *conn) {
 	})
 }
 
-// wrapShared makes resp tell when its stream has ended. method is the
-// request's.
-func (c *conn) wrapShared(resp *http.Response, method string) {
+// wrapShared makes resp tell when its stream has ended.
+func (c *conn) wrapShared(resp *http.Response) {
 	c.pool.mu.Lock()
 	c.entering--
 	c.answered, c.served = true, true
@@ -316,22 +386,24 @@ func (c *conn) wrapShared(resp *http.Response, method string) {
 	c.pool.slack.Held(c.limit.server, c.limit.margin, c.idledFor)
 	c.pool.survivedLocked(c, c.idledFor, s.headerAt)
 	c.idledFor = 0
+	known := c.permits > 0
 	c.pool.mu.Unlock()
-	// Go 1.26's HTTP/2 has an empty body of its own that is not http.NoBody,
-	// and programs need not close it.
-	if resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 || method == http.MethodHead ||
-		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+	if !known {
+		c.askPermits()
+	}
+	if hasNoBody(resp) {
 		c.pool.streamEnded(c, s)
 		return
 	}
 	resp.Body = &sharedBody{ReadCloser: resp.Body, c: c, stream: s}
 }
 
-// streamFailed takes note that a stream brought no response.
-func (c *conn) streamFailed() {
+// streamFailed takes note that a stream brought no response. spoken: the server said
+// something about it, which it does after its SETTINGS.
+func (c *conn) streamFailed(spoken bool) {
 	c.pool.mu.Lock()
 	c.entering--
-	c.answered = true // or refused, which the server does after its SETTINGS, too
+	c.answered = c.answered || spoken
 	s := stream{epoch: c.epoch}
 	c.pool.mu.Unlock()
 	c.pool.streamEnded(c, s)

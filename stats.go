@@ -18,6 +18,7 @@ type counts struct {
 	evidence        [evidenceKinds]uint64
 	resent          [evidenceKinds]uint64
 	answered        [evidenceKinds]uint64
+	lost            [evidenceKinds]uint64
 	staleIdempotent uint64
 	staleOther      uint64
 	upgradesEnded   [endedByKinds]uint64
@@ -58,6 +59,7 @@ func (c *counts) add(o *counts) {
 		c.evidence[i] += o.evidence[i]
 		c.resent[i] += o.resent[i]
 		c.answered[i] += o.answered[i]
+		c.lost[i] += o.lost[i]
 	}
 	c.staleIdempotent += o.staleIdempotent
 	c.staleOther += o.staleOther
@@ -98,6 +100,10 @@ type Counters struct {
 	Failed          map[Evidence]uint64 `json:"failed"`
 	Resent          map[Evidence]uint64 `json:"resent"`
 	ResendsAnswered map[Evidence]uint64 `json:"resends_answered"`
+
+	// Lost counts requests that failed for good since their connection did, by what
+	// is known about the delivery of their last attempt: those of RequestLost.
+	Lost map[Evidence]uint64 `json:"lost"`
 
 	// Retries counts the policy's retries (Policy.Retry); BudgetEmpty the retries
 	// and resends that the budget did not allow; CircuitOpen the attempts that were
@@ -150,6 +156,7 @@ func (c *counts) export() Counters {
 		Requests: c.requests, Opened: c.opened, Warmed: c.warmed, DialErrors: c.dialErrors, DialWaits: c.dialWaits, Waits: c.waits,
 		Closed: make(map[CloseReason]uint64),
 		Failed: byEvidence(&c.evidence), Resent: byEvidence(&c.resent), ResendsAnswered: byEvidence(&c.answered),
+		Lost:            byEvidence(&c.lost),
 		StaleIdempotent: c.staleIdempotent, StaleOther: c.staleOther, UpgradesEnded: make(map[EndedBy]uint64),
 		Probes: c.probes, ProbesFailed: c.probesFailed,
 		Retries: c.retries, BudgetEmpty: c.budgetEmpty, CircuitOpen: c.circuitOpen,
@@ -193,6 +200,10 @@ type Stats struct {
 	// EventsDropped is how many events were not told since too many waited;
 	// see Config.OnEvent.
 	EventsDropped uint64 `json:"events_dropped"`
+
+	// Passthrough means that Config.Passthrough hands every request on, so that
+	// there is nothing to count.
+	Passthrough bool `json:"passthrough,omitempty"`
 }
 
 // UpstreamStats is a snapshot of one upstream.
@@ -205,6 +216,7 @@ type UpstreamStats struct {
 	Dialing  int `json:"dialing"`   // of these, those being dialed
 	Idle     int `json:"idle"`      // of these, those without a request
 	InUse    int `json:"in_use"`    // of these, those with a request, or with streams
+	Draining int `json:"draining"`  // of those that are open, HTTP/2 connections that only end their streams, and do not count against MaxConns
 	Canaries int `json:"canaries"`  // of these, those kept only to see when the server closes them
 	Closing  int `json:"closing"`   // of these, those that left the pool and whose socket is not closed yet
 	Probing  int `json:"probing"`   // connections that a background probe may have open; they do not count in Open
@@ -236,7 +248,7 @@ func (t *Transport) Stats() Stats {
 		breakers[u] = u.group().breaker.text()
 	}
 	var total counts
-	var s Stats
+	s := Stats{Passthrough: t.passthrough != nil}
 	// Under the registry's lock, lest a record that is dropped meanwhile is
 	// counted twice or not at all.
 	t.registry.mu.RLock()
@@ -263,7 +275,7 @@ func (u *upstream) stats() (UpstreamStats, counts) {
 	p.mu.Lock()
 	us := UpstreamStats{
 		Name: u.name, Pattern: u.ruling.Load().pattern, Since: u.since,
-		Open: p.open, Dialing: p.dialing, Idle: p.nIdle, InUse: p.nConns - p.nIdle,
+		Open: p.open, Dialing: p.dialing, Idle: p.nIdle, InUse: p.nConns - p.nIdle, Draining: p.draining,
 		Probing: p.probeSlots, Waiting: p.waiters.n, InFlight: int(u.inFlight.Load()),
 	}
 	if p.canary != nil {

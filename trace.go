@@ -118,8 +118,6 @@ func traceGetConn(ht *httptrace.ClientTrace, addr string) {
 
 // traceGotConn gives the connection that the program's dialer returned, below
 // TLS: the *tls.Conn that http.Transport gives cannot be reached here.
-//
-//go:noinline
 func traceGotConn(ht *httptrace.ClientTrace, l *lease) {
 	if ht.GotConn != nil {
 		ht.GotConn(httptrace.GotConnInfo{Conn: l.c.raw, Reused: l.reused, WasIdle: l.wasIdle, IdleTime: l.idleAge})

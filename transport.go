@@ -35,7 +35,9 @@ type Config struct {
 	// where that is unset, MaxIdleConnsPerHost is MaxIdleConns where it is
 	// larger than the default, and IdleConnTimeout is MaxIdleTime where that
 	// is unset, as are HTTP2's SendPingTimeout and PingTimeout PingAfter and
-	// PingTimeout. DisableKeepAlives is honoured. Requests with a scheme other
+	// PingTimeout. Its MaxIdleConns is that of this Config where that is unset,
+	// but not where Base is nil: http.DefaultTransport's 100 was chosen for
+	// two connections a host. DisableKeepAlives is honoured. Requests with a scheme other
 	// than http and https go to Base itself.
 	Base *http.Transport
 
@@ -43,7 +45,11 @@ type Config struct {
 	Policies Policies
 
 	// Passthrough switches idlewise off: every request goes to Base, or the
-	// RoundTripper that was wrapped, untouched.
+	// RoundTripper that was wrapped, untouched. No policy is in force, and Stats
+	// count nothing. Shutdown and Close close the connections that are idle there,
+	// and new requests get ErrClosed as ever, so that a program ends the same way
+	// with and without it; but requests that run are neither waited for nor cut
+	// off, since nothing is known of them.
 	Passthrough bool
 
 	// MaxUpstreams is how many upstreams are remembered. Those without
@@ -54,7 +60,8 @@ type Config struct {
 
 	// MaxIdleConns is how many connections may be idle in the whole
 	// Transport; beyond it, the one idle for longest is closed. Negative: no
-	// limit. Default: 1024.
+	// limit. Default: the Base's MaxIdleConns, also that of a transport that was
+	// wrapped; 1024 where that is 0, no limit, or Base is nil.
 	MaxIdleConns int
 
 	// Learned is what another Transport had learned, perhaps in an earlier
@@ -158,6 +165,10 @@ func (t *Transport) ready() error {
 }
 
 func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripper, errs []error) error {
+	idleInAll := defaultTotalIdleConns
+	if from != nil && from.MaxIdleConns > 0 {
+		idleInAll = from.MaxIdleConns
+	}
 	if from == nil && len(errs) == 0 {
 		var err error
 		if from, err = defaultBase(); err != nil {
@@ -199,7 +210,7 @@ func (t *Transport) init(cfg Config, from *http.Transport, outer http.RoundTripp
 	t.maxUpstreams = cfg.MaxUpstreams
 	fill(&t.maxUpstreams, defaultMaxUpstreams)
 	t.maxIdle = int64(cfg.MaxIdleConns)
-	fill(&t.maxIdle, defaultTotalIdleConns)
+	fill(&t.maxIdle, int64(idleInAll))
 	t.maxCanaries = int64(cfg.MaxCanaries)
 	fill(&t.maxCanaries, defaultMaxCanaries)
 	t.replays.limit = cfg.MaxReplayBytes
@@ -245,6 +256,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if t.passthrough != nil {
+		if t.ending.Load() {
+			closeBody(req)
+			return nil, ErrClosed
+		}
 		return t.passthrough.RoundTrip(req)
 	}
 	switch {
@@ -276,10 +291,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	u := t.upstreamFor(req.URL, proxy, t.base.http2 && needsHTTP1(req))
-	resp, err := u.roundTrip(req)
+	defer u.returned() // also if a hook of the program's panics
+	return u.roundTrip(req)
+}
+
+// returned says that a RoundTrip is over.
+func (u *upstream) returned() {
 	u.inFlight.Add(-1)
-	t.noteQuiet()
-	return resp, err
+	u.t.noteQuiet()
 }
 
 func (t *Transport) proxyFor(req *http.Request) (*url.URL, error) {
@@ -352,6 +371,9 @@ func (t *Transport) Close() error {
 	t.ending.Store(true)
 	if !t.cut.Swap(true) {
 		close(t.cutNow)
+	}
+	if t.passthrough != nil {
+		t.CloseIdleConnections()
 	}
 	for _, u := range t.registry.all() {
 		u.pool.shutNow(ErrClosed)

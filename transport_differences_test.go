@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,6 +87,48 @@ func TestTheContractsListedDifferences(t *testing.T) {
 				io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
 			}
+		}},
+		{says: "MaxConnsPerHost holds when the streams of an HTTP/2 connection are used up", over: http2, differs: listed, holds: func(e *env) {
+			e.base.MaxConnsPerHost, e.base.ForceAttemptHTTP2 = 1, true
+			var conns sync.Map
+			end := make(chan struct{})
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				conns.Store(r.RemoteAddr, true)
+				if r.URL.Path == "/held" {
+					http.NewResponseController(w).Flush()
+					<-end
+				}
+			}))
+			srv.Config.ErrorLog, srv.Config.HTTP2 = quiet, &http.HTTP2Config{MaxConcurrentStreams: 1}
+			srv.EnableHTTP2 = true
+			srv.StartTLS()
+			e.trust(srv)
+			e.Cleanup(srv.Close)
+			e.Cleanup(srv.CloseClientConnections)
+
+			rt, answered := e.rt(), make(chan error, 1)
+			get := func(path string) (*http.Response, error) { return rt.RoundTrip(e.request("GET", srv.URL+path, nil)) }
+			e.get(srv.URL)
+			held, err := get("/held")
+			require.NoError(e, err)
+			go func() {
+				resp, err := get("/")
+				if err == nil {
+					resp.Body.Close()
+				}
+				answered <- err
+			}()
+			if !e.ours {
+				require.NoError(e, <-answered)
+			}
+			close(end)
+			e.noteResult(held, err)
+			if e.ours {
+				require.NoError(e, <-answered)
+			}
+			n := 0
+			conns.Range(func(any, any) bool { n++; return true })
+			require.Equal(e, map[bool]int{true: 1, false: 2}[e.ours], n)
 		}},
 	})
 }

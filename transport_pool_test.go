@@ -60,6 +60,13 @@ func TestTheContractOfReuse(t *testing.T) {
 				e.get(srv.URL)
 			}
 		}},
+		{says: "MaxIdleConns holds for all hosts together", over: anyHTTP1, holds: func(e *env) {
+			one, other := e.serve(numbering(e, echo)), e.serve(numbering(e, echo))
+			e.base.MaxIdleConns = 1
+			for _, srv := range []*httptest.Server{one, one, other, one} { // used again, closed, dialed anew
+				e.get(srv.URL)
+			}
+		}},
 		{says: "CloseIdleConnections closes what is idle, and the transport goes on", over: anyProto, holds: func(e *env) {
 			srv := e.serve(numbering(e, echo))
 			for range 3 {
@@ -139,6 +146,26 @@ func TestTheContractOfReuse(t *testing.T) {
 			resp.Body.Close()
 			require.Equal(e, e.ours, resp.StatusCode == 200, "status %d", resp.StatusCode)
 			e.note("%d", resp.StatusCode)
+		}},
+		{says: "at MaxConnsPerHost nobody waits for the streams of a connection that the server ends", over: anyHTTP2, holds: func(e *env) {
+			e.base.MaxConnsPerHost = 1
+			end := make(chan struct{})
+			srv := e.serve(numbering(e, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/held" {
+					w.Header().Set("Connection", "close") // GOAWAY, that is
+					io.WriteString(w, "begun")
+					http.NewResponseController(w).Flush()
+					<-end
+				}
+			}))
+			e.get(srv.URL)
+			held, err := e.roundTrip(e.request("GET", srv.URL+"/held", nil))
+			require.NoError(e, err)
+			for range 3 {
+				e.get(srv.URL)
+			}
+			close(end)
+			e.noteResult(held, err)
 		}},
 		{says: "many at once are all answered, within MaxConnsPerHost", over: anyProto, holds: func(e *env) {
 			e.base.MaxConnsPerHost = 3

@@ -217,6 +217,7 @@ func (e *env) listen(serve func(c net.Conn, number int)) string {
 func (e *env) serveOn(l net.Listener, serve func(c net.Conn, number int)) {
 	var mu sync.Mutex
 	var conns []net.Conn
+	var closed bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for number := 1; ; number++ {
@@ -226,6 +227,9 @@ func (e *env) serveOn(l net.Listener, serve func(c net.Conn, number int)) {
 			}
 			mu.Lock()
 			conns = append(conns, c)
+			if closed {
+				c.Close() // it was accepted a moment before the listener was closed
+			}
 			mu.Unlock()
 			wg.Go(func() {
 				defer c.Close()
@@ -236,6 +240,7 @@ func (e *env) serveOn(l net.Listener, serve func(c net.Conn, number int)) {
 	e.Cleanup(func() {
 		l.Close()
 		mu.Lock()
+		closed = true
 		for _, c := range conns {
 			c.Close()
 		}

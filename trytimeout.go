@@ -24,24 +24,28 @@ func (tryTimeoutError) Is(target error) bool { return target == context.Deadline
 
 // A try is what a policy's retry consists of: attempts with a context of their own.
 type try struct {
-	req    *http.Request // with that context
-	cancel context.CancelCauseFunc
-	own    bool        // the context is its own
-	timer  *time.Timer // nil if its time is not limited
+	req   *http.Request // with that context
+	life  *lifetime     // of that context; nil: it is the request's
+	timer *time.Timer   // nil if its time is not limited
 }
 
 func newTry(req *http.Request, r *Retry) *try {
-	t := &try{req: req, cancel: func(error) {}, own: r.Max > 0 || r.PerTryTimeout > 0}
-	if !t.own {
-		return t
+	if r.Max <= 0 && r.PerTryTimeout <= 0 {
+		return &try{req: req}
 	}
-	var ctx context.Context
-	ctx, t.cancel = context.WithCancelCause(req.Context())
-	t.req = req.WithContext(ctx)
+	ctx, cancel := context.WithCancelCause(req.Context())
+	t := &try{req: req.WithContext(ctx), life: &lifetime{cancel: cancel}}
 	if r.PerTryTimeout > 0 {
-		t.timer = time.AfterFunc(r.PerTryTimeout, func() { t.cancel(errTryTimeout) })
+		t.timer = time.AfterFunc(r.PerTryTimeout, func() { cancel(errTryTimeout) })
 	}
 	return t
+}
+
+// end ends the try's context.
+func (t *try) end() {
+	if t.life != nil {
+		t.life.end()
+	}
 }
 
 // ended says that the try has brought a response's header or an error, which is
@@ -62,32 +66,32 @@ func (t *try) ended(caller context.Context, resp *http.Response, err error) (*ht
 // keep lets the response be read by the caller: the context ends with its body.
 func (t *try) keep(resp *http.Response) {
 	switch {
-	case !t.own:
+	case t.life == nil:
 	case resp.StatusCode == http.StatusSwitchingProtocols:
-		t.cancel(nil) // the connection is the program's now, and knows no context
-	case resp.Body == nil || resp.Body == http.NoBody:
-		t.cancel(nil)
+		t.end() // the connection is the program's now, and knows no context
+	case hasNoBody(resp):
+		t.life.responseOver()
 	default:
-		resp.Body = &triedBody{resp.Body, t.cancel}
+		resp.Body = &triedBody{resp.Body, t.life}
 	}
 }
 
 // A triedBody ends its try's context when it was read or closed.
 type triedBody struct {
 	io.ReadCloser
-	cancel context.CancelCauseFunc
+	life *lifetime
 }
 
 func (b *triedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.cancel(nil)
+		b.life.bodyEnded(err)
 	}
 	return n, err
 }
 
 func (b *triedBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.cancel(nil)
+	b.life.end()
 	return err
 }

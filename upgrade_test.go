@@ -3,6 +3,7 @@ package idlewise
 import (
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -25,6 +26,7 @@ func TestTheEndOfAnUpgradedConnectionCountsThoughItsUpstreamIsForgotten(t *testi
 		req.Header.Set("Upgrade", "shout")
 		resp, err := w.tr.RoundTrip(req)
 		require.NoError(t, err)
+		synctest.Wait() // until net/http has let go of it, after RoundTrip
 		w.mustPost("b.example")
 		require.Equal(t, "http://b.example:80", w.only().Name)
 		time.Sleep(time.Minute)

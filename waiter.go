@@ -16,11 +16,23 @@ type waiter struct {
 	queued     bool
 	counted    bool // it was queued before
 	dialing    bool // a dial that was made for it is under way
+	alone      bool // a dial that it shared failed; it makes its own
+	hangUps    int  // how many connections were opened for it and found dead
 	prev, next *waiter
 }
 
 func newWaiter(ctx context.Context, now, notBefore time.Time) *waiter {
 	return &waiter{ctx: ctx, since: now, notBefore: notBefore, ready: make(chan delivery, 1)}
+}
+
+// hungUpLocked counts a connection that w found dead before its first request, and
+// returns its error if w is not to wait for yet another one. A server that accepts
+// connections and hangs up would else be dialed for as long as the caller waits.
+func (w *waiter) hungUpLocked(c *conn) error {
+	if w.hangUps++; w.hangUps <= maxProvenResends {
+		return nil
+	}
+	return c.hangUp()
 }
 
 // A delivery is what a waiter gets: a connection that is the waiter's own, in

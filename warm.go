@@ -119,7 +119,7 @@ func (w *warming) fail(err error) {
 
 // warmRound dials what is missing and waits for it. As long as it is not known
 // whether the server speaks HTTP/2, that is one connection, and there may be more
-// to do. An error means that nothing was tried.
+// to do, as when a canary has made way. An error means that nothing was tried.
 func (p *pool) warmRound(ctx context.Context, w *warming) (more bool, err error) {
 	now := time.Now()
 	p.mu.Lock()
@@ -151,7 +151,13 @@ func (p *pool) warmRound(ctx context.Context, w *warming) (more bool, err error)
 	for ; missing > 0 && p.mayOpenLocked(); missing-- {
 		coming = append(coming, p.startDialLocked(nil, ctx))
 	}
+	var room <-chan struct{}
 	if missing > 0 {
+		room = p.yieldCanaryLocked()
+	}
+	if room != nil {
+		w.rounds-- // it begins anew when there is room
+	} else if missing > 0 {
 		w.fail(fmt.Errorf("Policy.MaxConns, %d, leaves no room for %d more beside those in use; raise it, or call Warm before requests come", pol.MaxConns, missing))
 	}
 	for _, d := range coming {
@@ -177,7 +183,14 @@ func (p *pool) warmRound(ctx context.Context, w *warming) (more bool, err error)
 		}
 	}
 	p.unwant(coming)
-	return sharing && len(coming) > 0, nil
+	if room != nil {
+		select {
+		case <-room:
+		case <-ended:
+			w.fail(context.Cause(ctx))
+		}
+	}
+	return room != nil || sharing && len(coming) > 0, nil
 }
 
 // warmableLocked says why n connections cannot be ready at a time.

@@ -287,3 +287,26 @@ func TestWarmBeginsTheUseInWhichMinIdleConnsAreKept(t *testing.T) {
 		require.Zero(t, w.only().Idle)
 	})
 }
+
+func TestACanaryMakesWayForWarm(t *testing.T) {
+	for name, server := range map[string]faultserver.Config{
+		"HTTP":  {Personality: "node"},
+		"HTTPS": {Personality: "node", TLS: true, Protocols: protocols(false)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := Config{Policies: Policies{Default: Policy{MaxConns: 3}}}
+			inWorld(t, worldConfig{latency: time.Millisecond, server: server, client: client}, func(t *testing.T, w *world) {
+				w.mustDo("GET", "/", "")
+				time.Sleep(4900 * time.Millisecond) // the deadline has passed, and node closes at 6 s
+				synctest.Wait()
+				require.Equal(t, 1, w.only().Canaries)
+				require.NoError(t, w.tr.Warm(t.Context(), w.url("/"), 2))
+				require.Equal(t, 1, w.only().Canaries, "there was room for both")
+				require.NoError(t, w.tr.Warm(t.Context(), w.url("/"), 3))
+				require.Zero(t, w.only().Canaries)
+				require.Equal(t, 3, w.only().Idle)
+				require.EqualValues(t, 3, w.most.Load())
+			})
+		})
+	}
+}

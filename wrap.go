@@ -24,6 +24,7 @@ const maxLayers = 100
 func Wrap(rt http.RoundTripper, cfg Config) (*Transport, error) {
 	if rt == nil {
 		rt = http.DefaultTransport
+		fill(&cfg.MaxIdleConns, defaultTotalIdleConns) // as with a nil Base
 	}
 	var errs []error
 	if cfg.Base != nil {
@@ -42,7 +43,12 @@ func Wrap(rt http.RoundTripper, cfg Config) (*Transport, error) {
 
 // WrapClient returns a copy of client whose Transport is wrapped as by Wrap.
 // A nil client means http.DefaultClient; its cookie jar, redirect policy and
-// timeout are kept.
+// timeout are kept. The client that was given, and whoever holds it, is not
+// changed: use the one returned.
+//
+//	client, err = idlewise.WrapClient(client, idlewise.Config{})
+//
+// Its Transport is a *Transport, to be closed, asked or told as any.
 func WrapClient(client *http.Client, cfg Config) (*http.Client, error) {
 	if client == nil {
 		client = http.DefaultClient

@@ -68,9 +68,9 @@ func (a *adviser) failing() {
 }
 
 func (a *adviser) lost() {
-	if n := a.us.Failed[idlewise.Unknown] - a.us.Resent[idlewise.Unknown]; n > 0 && a.us.StaleOther > 0 {
+	if n := a.us.Lost[idlewise.Unknown]; n > 0 && a.us.StaleOther > 0 {
 		a.say("problem", "unknown_delivery", "retry: {auto_idempotency_key: on}",
-			"%d attempts failed with their delivery unknown and were not repeated, lest something is done twice. If the server understands idempotency keys, send them; or mark requests that are safe to repeat by WithIdempotent.", n)
+			"%d requests failed with their delivery unknown and were not repeated, lest something is done twice. If the server understands idempotency keys, send them; or mark requests that are safe to repeat by WithIdempotent.", n)
 	}
 	if a.us.BudgetEmpty > 0 {
 		a.say("problem", "budget_empty", "", "The budget for retries was used up %d times: the server fails more than a fifth of its requests. More retries would make it worse.", a.us.BudgetEmpty)
@@ -167,7 +167,7 @@ func (a *adviser) closes() {
 }
 
 func (a *adviser) limits() {
-	if most := a.e.Policy.MaxConns; a.us.Waiting > 0 && most > 0 && a.us.Open >= most {
+	if most := a.e.Policy.MaxConns; a.us.Waiting > 0 && most > 0 && a.us.Open-a.us.Draining >= most {
 		a.say("advice", "max_conns", fmt.Sprintf("max_conns: %d", 2*most), "%d requests wait for one of the %d connections that max_conns allows. Allow more, if the server can take them.", a.us.Waiting, most)
 	}
 }

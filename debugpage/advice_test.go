@@ -40,8 +40,10 @@ func TestWhatIsWrongComesWithARemedy(t *testing.T) {
 		{says: "closes at no common age", want: []string{"no_common_age"}, e: idlewise.Explanation{Learned: knowledge(0, "none")},
 			us: idlewise.UpstreamStats{Counters: idlewise.Counters{IdleAtServerClose: idlewise.Histogram{Counts: []uint64{6, 6}}}}},
 		{says: "no time left", want: []string{"no_time_left"}, e: idlewise.Explanation{Source: idlewise.DeadlineHint, ServerKeepAlive: 10 * time.Millisecond, Margin: 10 * time.Millisecond}},
-		{says: "unknown deliveries of what may not be repeated", want: []string{"unknown_delivery"}, text: "3 attempts", yaml: "retry: {auto_idempotency_key: on}",
-			us: idlewise.UpstreamStats{Counters: idlewise.Counters{StaleOther: 3, Failed: byEvidence{idlewise.Unknown: 5}, Resent: byEvidence{idlewise.Unknown: 2}}}},
+		{says: "unknown deliveries of what may not be repeated", want: []string{"unknown_delivery"}, text: "3 requests", yaml: "retry: {auto_idempotency_key: on}",
+			us: idlewise.UpstreamStats{Counters: idlewise.Counters{StaleOther: 3, Failed: byEvidence{idlewise.Unknown: 5}, Resent: byEvidence{idlewise.Unknown: 1}, Lost: byEvidence{idlewise.Unknown: 3}}}},
+		{says: "unknown deliveries that a policy's retry made good", want: nil,
+			us: idlewise.UpstreamStats{Counters: idlewise.Counters{StaleOther: 3, Failed: byEvidence{idlewise.Unknown: 5}}}},
 		{says: "an open breaker, before lesser things", want: []string{"breaker_open", "learned"}, yaml: "",
 			us: idlewise.UpstreamStats{Breaker: "open"}, e: idlewise.Explanation{Source: idlewise.DeadlineLearned, IdleLimit: time.Second, Learned: knowledge(5*time.Second, "confirmed")}},
 		{says: "a half-open breaker", want: []string{"breaker_half_open"}, us: idlewise.UpstreamStats{Breaker: "half-open"}},
@@ -53,6 +55,7 @@ func TestWhatIsWrongComesWithARemedy(t *testing.T) {
 		{says: "few bodies not read", e: idlewise.Explanation{ClosedLastHour: hour{idlewise.ClosedBodyUnread: 10, idlewise.ClosedMaxAge: 91}}},
 		{says: "a full pool", want: []string{"pool_full"}, yaml: "max_idle_conns: 40", e: idlewise.Explanation{Policy: idlewise.Policy{MaxIdleConns: 20}, ClosedLastHour: hour{idlewise.ClosedPoolFull: 10}}},
 		{says: "connections that are not kept", want: []string{"not_kept"}, e: idlewise.Explanation{ClosedLastHour: hour{idlewise.ClosedConnectionClose: 10}}},
+		{says: "requests that wait, beside a connection that does not count", us: idlewise.UpstreamStats{Waiting: 2, Open: 2, Draining: 1}, e: idlewise.Explanation{Policy: idlewise.Policy{MaxConns: 2}}},
 		{says: "requests that wait", want: []string{"max_conns"}, yaml: "max_conns: 4", us: idlewise.UpstreamStats{Waiting: 2, Open: 2}, e: idlewise.Explanation{Policy: idlewise.Policy{MaxConns: 2}}},
 	} {
 		t.Run(c.says, func(t *testing.T) {

@@ -45,6 +45,21 @@ func snapshotAt(t *testing.T, h http.Handler, target string) (s map[string]any) 
 	return s
 }
 
+func TestThePageTellsOfPassthrough(t *testing.T) {
+	const says, no = "Config.Passthrough is set", "No request has been sent yet"
+	h := Handler(newTransport(t, idlewise.Config{Passthrough: true}))
+	html := body(t, look(h, "GET", "/", ""))
+	require.Equal(t, 2, strings.Count(html, says), "with and without JavaScript")
+	require.NotContains(t, html, no)
+	require.Equal(t, true, snapshotAt(t, h, "/")["passthrough"])
+
+	h = Handler(newTransport(t, idlewise.Config{}))
+	html = body(t, look(h, "GET", "/", ""))
+	require.NotContains(t, html, says)
+	require.Contains(t, html, no)
+	require.NotContains(t, snapshotAt(t, h, "/"), "passthrough")
+}
+
 func TestBrowsersGetHTMLAndWhoPrefersJSONGetsThat(t *testing.T) {
 	h := Handler(newTransport(t, idlewise.Config{}))
 	for accept, want := range map[string]string{

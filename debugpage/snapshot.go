@@ -13,6 +13,7 @@ type Snapshot struct {
 	Upstreams     []Upstream `json:"upstreams"` // by name
 	Recent        []Recent   `json:"recent"`    // the latest first
 	EventsDropped uint64     `json:"events_dropped,omitempty"`
+	Passthrough   bool       `json:"passthrough,omitempty"` // Config.Passthrough: there is nothing to show
 }
 
 // Counts count since the Transport, or the upstream's record, was made.
@@ -22,6 +23,7 @@ type Counts struct {
 	Stale    uint64 `json:"stale"`    // requests that met a connection which the server had closed
 	Failed   uint64 `json:"failed"`   // attempts whose connection failed
 	Resent   uint64 `json:"resent"`   // of these, those sent again
+	Lost     uint64 `json:"lost"`     // requests that failed for good since their connection did
 	Answered uint64 `json:"answered"` // of these, those that brought a response
 	Retries  uint64 `json:"retries"`  // by the policy's Retry
 
@@ -41,6 +43,7 @@ type Upstream struct {
 	Dialing  int `json:"dialing"`
 	Idle     int `json:"idle"`
 	InUse    int `json:"in_use"`
+	Draining int `json:"draining,omitempty"` // see idlewise.UpstreamStats
 	Canaries int `json:"canaries"`
 	Waiting  int `json:"waiting"`
 	MaxConns int `json:"max_conns,omitempty"` // 0: no limit
@@ -108,7 +111,7 @@ func take(t *idlewise.Transport, wanted func(name string) bool) Snapshot {
 	}
 	s := Snapshot{
 		At: time.Now().Round(0), Total: countsOf(&stats.Total), Upstreams: make([]Upstream, 0, len(stats.Upstreams)),
-		Recent: recentOf(t.RecentEvents()), EventsDropped: stats.EventsDropped,
+		Recent: recentOf(t.RecentEvents()), EventsDropped: stats.EventsDropped, Passthrough: stats.Passthrough,
 	}
 	defaults := newDefaults()
 	for i := range stats.Upstreams {
@@ -129,7 +132,7 @@ func take(t *idlewise.Transport, wanted func(name string) bool) Snapshot {
 func upstreamOf(us *idlewise.UpstreamStats, e *idlewise.Explanation) Upstream {
 	u := Upstream{
 		Name: us.Name, Pattern: us.Pattern, Group: e.Policy.Group, Since: us.Since.Round(0),
-		Open: us.Open, Dialing: us.Dialing, Idle: us.Idle, InUse: us.InUse, Canaries: us.Canaries, Waiting: us.Waiting,
+		Open: us.Open, Dialing: us.Dialing, Idle: us.Idle, InUse: us.InUse, Draining: us.Draining, Canaries: us.Canaries, Waiting: us.Waiting,
 		MaxConns:        max(0, e.Policy.MaxConns),
 		ServerKeepAlive: e.ServerKeepAlive, Margin: e.Margin, IdleLimit: e.IdleLimit, Source: e.Source, Confidence: "none",
 		Budget: us.Budget, Breaker: us.Breaker,
@@ -157,7 +160,7 @@ func closesAt(k *idlewise.UpstreamKnowledge) int {
 func countsOf(c *idlewise.Counters) Counts {
 	return Counts{
 		Requests: c.Requests, Opened: c.Opened, Stale: c.StaleIdempotent + c.StaleOther,
-		Failed: sum(c.Failed), Resent: sum(c.Resent), Answered: sum(c.ResendsAnswered), Retries: c.Retries,
+		Failed: sum(c.Failed), Resent: sum(c.Resent), Lost: sum(c.Lost), Answered: sum(c.ResendsAnswered), Retries: c.Retries,
 		DialErrors: c.DialErrors, BudgetEmpty: c.BudgetEmpty, CircuitOpen: c.CircuitOpen,
 	}
 }

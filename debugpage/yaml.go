@@ -3,6 +3,7 @@ package debugpage
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"strconv"
@@ -42,7 +43,7 @@ func settings(p *idlewise.Policy) []setting {
 		{"max_idle_conns", number(p.MaxIdleConns)},
 		{"min_idle_conns", number(p.MinIdleConns)},
 		{"dial_rate", number(p.DialRate)},
-		{"dial_burst", number(p.DialBurst)},
+		{"dial_burst", burst(p)},
 		{"group", text(p.Group)},
 		{"retry", retry(&p.Retry)},
 		{"breaker", breaker(p.Breaker)},
@@ -93,6 +94,15 @@ func number[N int | int64 | float64](n N) string {
 		return "off"
 	}
 	return strconv.FormatFloat(float64(n), 'f', -1, 64)
+}
+
+// burst is the one in force. With a rate there always is one: where none is set,
+// idlewise takes the rate, rounded up, and its bound.
+func burst(p *idlewise.Policy) string {
+	if p.DialRate > 0 && p.DialBurst <= 0 {
+		return number(math.Ceil(min(p.DialRate, math.MaxInt32)))
+	}
+	return number(p.DialBurst)
 }
 
 // text quotes as JSON does, which YAML understands.

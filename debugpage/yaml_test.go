@@ -70,6 +70,23 @@ func TestOfDefaultsNothingDiffers(t *testing.T) {
 	require.Equal(t, withoutFunctions(p), withoutFunctions(got))
 }
 
+func TestTheBurstInForceIsShown(t *testing.T) {
+	for _, c := range []struct {
+		set  idlewise.Policy
+		want string
+	}{
+		{idlewise.Policy{}, "dial_burst: off"},
+		{idlewise.Policy{DialRate: 2.5}, "dial_burst: 3"},
+		{idlewise.Policy{DialRate: 5, DialBurst: -1}, "dial_burst: 5"},
+		{idlewise.Policy{DialRate: 5, DialBurst: 2}, "dial_burst: 2"},
+	} {
+		p, _ := idlewise.Policies{Default: c.set}.For(&url.URL{})
+		all, _ := policyYAML("http://a.example:80", &p, newDefaults())
+		require.Contains(t, all, "    "+c.want+"\n")
+		readBack(t, all, "http://a.example")
+	}
+}
+
 func TestABreakerIsShownWithoutItsFunctions(t *testing.T) {
 	p, _ := idlewise.Policies{Default: idlewise.Policy{Breaker: &idlewise.Breaker{
 		Settings: gobreaker.Settings{MaxRequests: 3, Interval: time.Minute, BucketPeriod: time.Second, Timeout: 5 * time.Second, ReadyToTrip: func(gobreaker.Counts) bool { return true }},

@@ -140,13 +140,13 @@ func full() (c idlewise.Counters) {
 	next := func() uint64 { n++; return n }
 	c = idlewise.Counters{
 		Closed: map[idlewise.CloseReason]uint64{}, Failed: map[idlewise.Evidence]uint64{}, Resent: map[idlewise.Evidence]uint64{},
-		ResendsAnswered: map[idlewise.Evidence]uint64{}, UpgradesEnded: map[idlewise.EndedBy]uint64{},
+		ResendsAnswered: map[idlewise.Evidence]uint64{}, Lost: map[idlewise.Evidence]uint64{}, UpgradesEnded: map[idlewise.EndedBy]uint64{},
 	}
 	for r := idlewise.CloseReason(1); !strings.HasPrefix(r.String(), "CloseReason("); r++ {
 		c.Closed[r] = next()
 	}
 	for e := idlewise.Unsent; !strings.HasPrefix(e.String(), "Evidence("); e++ {
-		c.Failed[e], c.Resent[e], c.ResendsAnswered[e] = next(), next(), next()
+		c.Failed[e], c.Resent[e], c.ResendsAnswered[e], c.Lost[e] = next(), next(), next(), next()
 	}
 	for b := idlewise.EndedBy(0); !strings.HasPrefix(b.String(), "EndedBy("); b++ {
 		c.UpgradesEnded[b] = next()

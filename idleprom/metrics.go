@@ -15,6 +15,7 @@ var (
 	requests        = metric{"idlewise_requests_total", "Requests sent on a connection, resends included.", ""}
 	requestsWaited  = metric{"idlewise_requests_waited_total", "Requests that found no free connection and waited for one.", ""}
 	staleHits       = metric{"idlewise_stale_hits_total", "Requests that met a reused connection which the server had closed, by class: idempotent, or other, which net/http would not have repeated.", "class"}
+	lost            = metric{"idlewise_requests_lost_total", "Requests that failed for good since their connection did, by what is known about their delivery.", "evidence"}
 	attemptsFailed  = metric{"idlewise_attempts_failed_total", "Requests whose connection failed, by what is known about their delivery.", "evidence"}
 	resends         = metric{"idlewise_resends_total", "Requests that were sent again after their connection had failed, by what was known about their delivery.", "evidence"}
 	resendsAnswered = metric{"idlewise_resends_answered_total", "Resends that brought a response, by what was known about the delivery of the failed attempt.", "evidence"}
@@ -86,6 +87,7 @@ func makeCounterTable() []counter {
 		table = append(table,
 			counter{attemptsFailed, e.String(), func(c *idlewise.Counters) uint64 { return c.Failed[e] }},
 			counter{resends, e.String(), func(c *idlewise.Counters) uint64 { return c.Resent[e] }},
+			counter{lost, e.String(), func(c *idlewise.Counters) uint64 { return c.Lost[e] }},
 			counter{resendsAnswered, e.String(), func(c *idlewise.Counters) uint64 { return c.ResendsAnswered[e] }},
 		)
 	}

@@ -87,21 +87,6 @@ var deliberate = []disagreement{
 		traits:   []string{theText},
 		why:      "net/http's text puts the cause into brackets and goes on with its own advice; idlewise has given the same advice and ends in the cause",
 	},
-	{
-		failures: []string{"stream refused for ever, POST"},
-		traits: []string{
-			"is context.DeadlineExceeded", "is itself context.DeadlineExceeded, without *url.Error", "as net.Error", "its own Timeout()", theText,
-			"Kubernetes IsTimeout", "AWS RetryableConnectionError", "AWS RetryableConnectionError, from its client", "AWS DefaultRetryables",
-			"AWS DefaultTimeouts", "AWS DefaultTimeouts, from its client", "connect code",
-		},
-		why: "idlewise gives up after three resends; net/http tries six times over half a minute, beyond the test's deadline",
-	},
-	{
-		failures: []string{"stream refused for ever, POST"},
-		only:     byClient,
-		traits:   []string{"as *url.Error"},
-		why:      "as above",
-	},
 }
 
 // expectedDifferences returns the listed ones of a failure, by trait.

@@ -208,6 +208,7 @@ func (s *side) listen(serve func(net.Conn)) string {
 	require.NoError(s, err)
 	var mu sync.Mutex
 	var conns []net.Conn
+	var closed bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -217,6 +218,9 @@ func (s *side) listen(serve func(net.Conn)) string {
 			}
 			mu.Lock()
 			conns = append(conns, c)
+			if closed {
+				c.Close() // it was accepted a moment before the listener was closed
+			}
 			mu.Unlock()
 			wg.Go(func() {
 				defer c.Close()
@@ -227,6 +231,7 @@ func (s *side) listen(serve func(net.Conn)) string {
 	s.Cleanup(func() {
 		l.Close()
 		mu.Lock()
+		closed = true
 		for _, c := range conns {
 			c.Close()
 		}

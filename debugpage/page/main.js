@@ -52,7 +52,7 @@ function renderSummary() {
     [count(t.requests) , "requests" + (t.rate === undefined ? "" : `, ${perSecond(t.rate)} now`)],
     [count(t.stale), "met a connection that the server had closed"],
     [count(t.resent), `sent again, ${count(t.answered)} of them answered`],
-    [count(t.failed - t.resent), "failed and not sent again", t.failed > t.resent],
+    [count(t.lost), "lost with their connection", t.lost > 0],
   ];
   if (waiting) tiles.push([count(waiting), "wait for a connection", true]);
   if (t.dial_errors) tiles.push([count(t.dial_errors), "dials failed"]);

@@ -77,8 +77,8 @@ function withStrip(td, text, parts) {
 }
 
 const upstreamColumns = [
-  { key: "open", title: "Connections", numeric: true, strip: true, help: "Open connections: in use, idle, being dialed, canaries", sort: u => u.open,
-    cell: (td, u) => withStrip(td, u.open === 0 ? "none" : `${count(u.open)} open` + (u.in_use ? `, ${count(u.in_use)} in use` : u.idle ? `, ${count(u.idle)} idle` : ""),
+  { key: "open", title: "Connections", numeric: true, strip: true, help: "Open connections: in use, idle, being dialed, canaries. Those that drain are HTTP/2 connections that only end their streams, and do not count against max_conns", sort: u => u.open,
+    cell: (td, u) => withStrip(td, u.open === 0 ? "none" : `${count(u.open)} open` + (u.in_use ? `, ${count(u.in_use)} in use` : u.idle ? `, ${count(u.idle)} idle` : "") + (u.draining ? `, ${count(u.draining)} draining` : ""),
       [["s-use", u.in_use, "in use"], ["s-idle", u.idle, "idle"], ["s-dial", u.dialing, "being dialed"], ["s-canary", u.canaries, "canary"]]) },
   { key: "requests", title: "Requests", numeric: true, class: "num", help: "Attempts that got a connection, and how many there were per second lately", sort: u => u.requests,
     cell: (td, u) => { setText(td, count(u.requests) + (u.rate ? ` (${perSecond(u.rate)})` : "")); setClass(td, "num"); } },
@@ -86,8 +86,8 @@ const upstreamColumns = [
     cell: (td, u) => numberCell(td, u.stale, "warn-text") },
   { key: "resent", title: "Sent again", numeric: true, class: "num", help: "Attempts whose connection failed and that were sent again", sort: u => u.resent,
     cell: (td, u) => numberCell(td, u.resent) },
-  { key: "lost", title: "Not sent again", numeric: true, class: "num", help: "Attempts whose connection failed and that were not sent again", sort: u => u.failed - u.resent,
-    cell: (td, u) => numberCell(td, u.failed - u.resent, "bad-text") },
+  { key: "lost", title: "Lost", numeric: true, class: "num", help: "Requests that failed for good since their connection did", sort: u => u.lost,
+    cell: (td, u) => numberCell(td, u.lost, "bad-text") },
   { key: "limit", title: "Idle limit", numeric: true, class: "num", help: "How long a connection may be idle, and where that comes from", sort: u => u.source === "none" ? Infinity : u.idle_limit_ns,
     cell: (td, u) => {
       setClass(td, "num");

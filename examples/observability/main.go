@@ -82,7 +82,8 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.Handle("/", debugpage.Handler(transport))
+	mux.Handle("/debug/idlewise", debugpage.Handler(transport))
+	mux.Handle("/{$}", http.RedirectHandler("/debug/idlewise", http.StatusFound))
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return fmt.Errorf("-listen: %w; give another address, such as 127.0.0.1:0", err)
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintf(out, "The page:  http://%s/\nMetrics:   http://%s/metrics\n", listener.Addr(), listener.Addr())
+	fmt.Fprintf(out, "The page:  http://%s/debug/idlewise\nMetrics:   http://%s/metrics\n", listener.Addr(), listener.Addr())
 
 	upstreams.call(ctx, transport)
 	server.Close()

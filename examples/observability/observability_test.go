@@ -48,6 +48,9 @@ func TestTheSystemServesItsPageAndItsMetricsAndEnds(t *testing.T) {
 		return string(b)
 	}
 	require.Contains(t, get(addresses[0]), "<html")
+	root, isPage := strings.CutSuffix(addresses[0], "debug/idlewise")
+	require.True(t, isPage, "as in the docs")
+	require.Contains(t, get(root), "<html", "who asks for / is led there")
 	answered := regexp.MustCompile(`idlewise_requests_total{upstream="http://127\.0\.0\.1:\d+"} [1-9]`)
 	for !answered.MatchString(get(addresses[1])) {
 		// The first request comes within 1.5 s.

@@ -223,6 +223,7 @@ idlewise          100000 100000   -      -    -    n/a    n/a       3     -     
 func TestTheStory(t *testing.T) {
 	const deadline = 100 * time.Millisecond
 	demo := ending{deadline: deadline, retired: 80 * time.Millisecond, planned: 2880, theirs: theirs, ours: ours}
+	demo.retired += 345678 * time.Nanosecond // which nobody wants to read
 	lucky := demo
 	lucky.theirs.causes = nil
 	broken := demo

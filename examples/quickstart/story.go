@@ -89,7 +89,7 @@ func (e ending) tellOurs(w io.Writer) {
 			real = fmt.Sprintf(" (%v of %v in life)", realRetired, uvicornKeepAlive)
 		}
 		text += fmt.Sprintf(" It closes a connection that was idle for %v%s, before the server does, and so opened %d where http.Transport opened %d.",
-			e.retired, real, r.connections, e.theirs.connections)
+			e.retired.Round(time.Millisecond), real, r.connections, e.theirs.connections)
 	} else {
 		text += fmt.Sprintf(" It does not know when the server closes; if that is after %[1]v, -keep-alive %[1]v lets it leave in time.", e.deadline)
 	}

@@ -63,6 +63,9 @@ func (w *world) judge() {
 		b.check(w)
 	}
 	w.judgeStorm()
+	for _, s := range w.servers {
+		w.judgeExtra(s, delivered)
+	}
 }
 
 // disowns reports whether the GOAWAY that r set off said of streams that had begun

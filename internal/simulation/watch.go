@@ -41,11 +41,21 @@ func (w *world) maxConns() int {
 	return most
 }
 
-// checkLimit is called when a connection is dialed and n are open with it.
+// checkLimit is called when a connection is dialed and n are open with it, those that
+// drain included.
 func (w *world) checkLimit(s *server, n int) {
-	if most := w.maxConns(); most > 0 && n > most {
-		w.violate("P5", "%d connections to server %d, MaxConns is %d", n, s.n, most)
+	most := w.maxConns()
+	switch {
+	case most == 0 || n <= most:
+	case w.plan.Protocol.http2():
+		w.beyondLimit(s, most)
+	default:
+		w.exceeded(s, n, most)
 	}
+}
+
+func (w *world) exceeded(s *server, n, most int) {
+	w.violate("P5", "%d connections to server %d, MaxConns is %d", n, s.n, most)
 }
 
 // everReady reports whether a policy kept connections ready at some time.
@@ -103,7 +113,10 @@ func (w *world) lookAt(u idlewise.UpstreamStats, now []Policy) {
 		w.violate("P5", "%s counts %d connections as open, %d of them being dialed; there are %d", u.Name, u.Open, u.Dialing, sockets)
 	}
 	if u.Idle > 0 || u.Dialing > 0 {
-		w.checkLimit(s, u.Open) // else all serve requests, perhaps from before the limit
+		// Else all serve requests, perhaps from before the limit.
+		if n, most := u.Open-u.Draining, w.maxConns(); most > 0 && n > most {
+			w.exceeded(s, n, most)
+		}
 	}
 	if u.Canaries > 1 {
 		w.violate("P6", "%s has %d canaries", u.Name, u.Canaries)
@@ -122,6 +135,9 @@ func (w *world) lookAt(u idlewise.UpstreamStats, now []Policy) {
 	}
 	if u.Idle > maxIdle {
 		w.violate("P6", "%s has %d idle connections, MaxIdleConns is %d", u.Name, u.Idle, maxIdle)
+	}
+	if u.Draining > 0 && !w.plan.Protocol.http2() {
+		w.violate("P5", "%d connections to %s drain", u.Draining, u.Name)
 	}
 	// Whoever waits must be waiting for something.
 	if u.Waiting > 0 && u.Dialing == 0 && u.Open < maxConns && !w.plan.Protocol.http2() {

@@ -53,6 +53,7 @@ type server struct {
 	crossed              atomic.Bool // a forged response crossed a request
 
 	mu    sync.Mutex
+	extra []extraDial
 	dials []dialRecord
 	sent  int // calls that were meant for it
 }
@@ -186,6 +187,14 @@ func (w *world) server(n int) *server { return w.servers[n%len(w.servers)] }
 
 // sleep waits, or returns false early since the Transport is being ended.
 func (w *world) sleep(d time.Duration) bool {
+	if d <= 0 {
+		select {
+		case <-w.stopping:
+			return false
+		default:
+			return true
+		}
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
