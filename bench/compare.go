@@ -109,7 +109,7 @@ func (r *row) countAllocs(ctx context.Context, o *options, srv *server.Server) e
 	for i := range bothSides {
 		var allocs, bytes []float64
 		for range allocRuns {
-			c, err := p.drive(ctx, i, max(o.requests/4, r.workload.callers), true)
+			c, err := p.drive(ctx, i, o.perShortRun(r.workload), true)
 			if err != nil {
 				return err
 			}
@@ -145,7 +145,7 @@ func newPair(ctx context.Context, o *options, srv *server.Server, w workload, nu
 		}
 		p.rts[i] = rt
 		// Opens the connections, which is not what is measured.
-		if _, err := p.drive(ctx, i, max(o.requests/4, w.callers), false); err != nil {
+		if _, err := p.drive(ctx, i, o.perShortRun(w), false); err != nil {
 			p.close()
 			return nil, err
 		}

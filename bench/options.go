@@ -180,3 +180,8 @@ func (o *options) workloads() []workload {
 // perRun is how many requests a run of w has. Each run's goroutines are new, and the
 // first request of one makes its stack grow, which `go run ./alone` measures.
 func (o *options) perRun(w workload) int { return max(o.requests, o.perCaller*w.callers) }
+
+// perShortRun is how many requests open the connections and, in runs of their own,
+// are counted the allocations of. It grows with the callers: with two requests of
+// each, connections were still being opened while allocations were counted.
+func (o *options) perShortRun(w workload) int { return max(o.perRun(w)/4, w.callers) }
