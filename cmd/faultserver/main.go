@@ -111,7 +111,7 @@ func start(opt *options) (srv *server, err error) {
 	srv = &server{}
 	if opt.journal != "" {
 		if srv.journal, err = os.Create(opt.journal); err != nil {
-			return nil, fmt.Errorf("-journal: %w", err)
+			return nil, fmt.Errorf("-journal: %w; name a file that may be written, in a folder that is there", err)
 		}
 		opened = append(opened, srv.journal)
 	}

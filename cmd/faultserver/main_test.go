@@ -44,8 +44,8 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 		{[]string{"-fault", "silent-close nth_on_conn=1 reused_only"}, `-fault:1:28: reused_only: contradicts nth_on_conn 1`},
 		{[]string{"-fault", "silent-close nth=3 times=2"}, `-fault:1:26: times: 2 contradicts nth 3, which strikes once`},
 		{[]string{"-fault", "silent-close", "-fault", "delay"}, `-fault (no. 2):1:1: after: delay needs it`},
-		{[]string{"-fault", "alpn-refused"}, "-fault[0]: fault alpn-refused: strikes only under TLS, which this server does not serve: start it with TLS (Config.TLS, server.tls, -tls)"},
-		{[]string{"-protocols", "h2c", "-fault", "idle-408 after=1s"}, "-fault[0]: fault idle-408: strikes only on HTTP/1, which this server does not serve: add http1"},
+		{[]string{"-fault", "alpn-refused"}, "-fault: fault alpn-refused: strikes only under TLS, which this server does not serve: start it with TLS (Config.TLS, server.tls, -tls)"},
+		{[]string{"-protocols", "h2c", "-fault", "idle-408 after=1s"}, "-fault: fault idle-408: strikes only on HTTP/1, which this server does not serve: add http1"},
 		{[]string{"-scenario", unreachable}, "-scenario: scenario s: faults[0].kind: fault goaway: strikes only on HTTP/2"},
 		{[]string{"-scenario", endless}, endless + `:3:5: phases[0]: never ends, so that "b" never begins: give it a duration or until`},
 		{[]string{"-scenario", filepath.Join(dir, "missing.yaml")}, "missing.yaml: no such file"},
@@ -68,7 +68,11 @@ func TestEveryMistakeIsSaidBeforeAnythingListens(t *testing.T) {
 		{[]string{"-listen", "127.0.0.1:99999"}, "-listen: address 99999: invalid port; an address is host:port"},
 		{[]string{"-fault", "delay after=1s jitter=-1s"}, "-fault:1:23: jitter: -1s is negative"},
 		{[]string{"serve"}, `"serve" is not a flag`},
-		{[]string{"-seed", "x"}, "invalid value"},
+		{[]string{"-fault", "delay after=1s; delay after=2s", "-fault", "goaway"}, "-fault (no. 2): fault goaway: strikes only on HTTP/2"},
+		{[]string{"-fault", "delay after=1s; goaway"}, "-fault: fault goaway: strikes only on HTTP/2"},
+		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed: it is to be a whole number from 0 on; -help`},
+		{[]string{"-time-scale", "fast"}, `invalid value "fast" for flag -time-scale: it is to be a number, such as 10; -help`},
+		{[]string{"-drain-timeout", "5"}, `invalid value "5" for flag -drain-timeout: it is to be a duration, such as 30s or 2m; -help`},
 		{[]string{"-fault", ""}, "-fault: is empty"},
 		{[]string{"-fault", " ; "}, "-fault: is empty"},
 		{[]string{"-personality", "ngnix"}, `-personality: unknown server "ngnix"; did you mean nginx?`},
@@ -120,7 +124,7 @@ func TestAJournalThatCannotBeCreatedIsSaidBeforeAnythingListens(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "missing", "journal")
 	require.Equal(t, exitFailed, run([]string{"-listen", "127.0.0.1:0", "-journal", file}, nil, &out, &errs, false))
 	require.Empty(t, out.String())
-	require.Contains(t, errs.String(), "-journal: open")
+	require.Contains(t, errs.String(), "-journal: open "+file+": no such file or directory; name a file that may be written, in a folder that is there\n")
 }
 
 func TestListAndHelpTellWhatThereIs(t *testing.T) {

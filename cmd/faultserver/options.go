@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,12 +56,13 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	cfg := &opt.config
 	var scenario, handler, protocols, cert, key string
 	var faults []string
+	var origins []string // of cfg.Faults
 	fs := flag.NewFlagSet(commandName, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // a mistake is said once, without the usage
 	fs.Usage = func() {}
 	fs.StringVar(&opt.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	fs.StringVar(&cfg.Personality, "personality", "", "`name` of the server to be like, see -list")
-	fs.Float64Var(&cfg.TimeScale, "time-scale", 0, "`factor` by which the personality's, and a scenario's, times pass faster")
+	valueVar(fs, &cfg.TimeScale, "a number, such as 10", parseFloat, "time-scale", "`factor` by which the personality's, and a scenario's, times pass faster")
 	fs.StringVar(&scenario, "scenario", "", "`name` of an embedded scenario, see -list, or a file that ends in .yaml, .yml or .json")
 	fs.StringVar(&handler, "handler", "echo", "what answers: `echo or proxy:URL`")
 	fs.BoolVar(&cfg.TLS, "tls", false, "serve TLS, with a certificate made for localhost unless -cert is given")
@@ -74,9 +77,10 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		faults = append(faults, text)
 		return nil
 	})
-	fs.Uint64Var(&cfg.Seed, "seed", 0, "`number` that decides probabilities and jitter")
+	valueVar(fs, &cfg.Seed, "a whole number from 0 on", parseUint, "seed", "`number` that decides probabilities and jitter")
 	fs.StringVar(&opt.journal, "journal", "", "`file` to write the journal to, as JSON lines, at the end")
-	fs.DurationVar(&opt.drainTimeout, "drain-timeout", 30*time.Second, "how long to drain at most")
+	opt.drainTimeout = 30 * time.Second
+	valueVar(fs, &opt.drainTimeout, "a duration, such as 30s or 2m", time.ParseDuration, "drain-timeout", "`duration` to drain at most (default 30s)")
 	fs.BoolVar(&opt.list, "list", false, "print personalities, scenarios and faults, and end")
 	fs.BoolVar(&opt.version, "version", false, "print the version, and end")
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -115,12 +119,13 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	cfg.Handler, err = parseHandler(handler)
 	note(err)
 	for i, text := range faults {
+		origin := "-fault"
+		if len(faults) > 1 {
+			origin = fmt.Sprintf("-fault (no. %d)", i+1)
+		}
 		parsed, err := faultserver.ParseFaults(text)
 		for _, e := range faultserver.ParseErrors(err) {
-			e.File = "-fault"
-			if len(faults) > 1 {
-				e.File = fmt.Sprintf("-fault (no. %d)", i+1)
-			}
+			e.File = origin
 		}
 		if err == nil && len(parsed) == 0 {
 			err = errors.New("-fault: is empty")
@@ -128,6 +133,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		note(err)
 		if err == nil { // what could not be read would be reported a second time, as an invalid fault
 			cfg.Faults = append(cfg.Faults, parsed...)
+			origins = append(origins, slices.Repeat([]string{origin}, len(parsed))...)
 		}
 	}
 	cfg.Protocols, err = parseProtocols(protocols)
@@ -148,7 +154,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 			note(fmt.Errorf("-control: %s can be reached from other machines: use 127.0.0.1, or add -control-remote", opt.control))
 		}
 	}
-	note(inFlags(cfg.Validate()))
+	note(inFlags(cfg.Validate(), origins...))
 	return opt, errors.Join(errs...)
 }
 
@@ -160,17 +166,36 @@ var flagNames = strings.NewReplacer(
 	"faultserver: Config.Protocols: UnencryptedHTTP2 is set, but TLS is true", "-protocols: h2c is without TLS; with -tls, use http2",
 	"faultserver: Config.Protocols:", "-protocols:",
 	"faultserver: Config.Scenario:", "-scenario:",
-	"faultserver: Config.Faults", "-fault",
 	"faultserver: unknown scenario", "-scenario: unknown scenario",
 	"faultserver: ", "",
 )
 
-func inFlags(err error) error {
+// inFlags says the same of flags. origins are the flags that Config.Faults come from.
+func inFlags(err error, origins ...string) error {
 	if err == nil {
 		return nil
 	}
-	return errors.New(flagNames.Replace(err.Error()))
+	text := err.Error()
+	for i, origin := range origins {
+		text = strings.ReplaceAll(text, fmt.Sprintf("faultserver: Config.Faults[%d]:", i), origin+":")
+	}
+	return errors.New(flagNames.Replace(text))
 }
+
+// valueVar defines a flag that says what its value has to be.
+func valueVar[T any](fs *flag.FlagSet, into *T, wanted string, parse func(string) (T, error), name, usage string) {
+	fs.Func(name, usage, func(text string) error {
+		v, err := parse(text)
+		if err != nil {
+			return errors.New("it is to be " + wanted)
+		}
+		*into = v
+		return nil
+	})
+}
+
+func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
+func parseUint(text string) (uint64, error)   { return strconv.ParseUint(text, 0, 64) }
 
 func parseProtocols(names string) (*http.Protocols, error) {
 	if names == "" {
