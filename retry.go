@@ -475,35 +475,33 @@ func (c *call) streamBroke(out outcome) bool {
 // chance, so that one that may be resent waits a moment for the others.
 func (c *call) endingServer(l *lease) bool {
 	p := &c.u.pool
-	if p.isEnding(l.c) {
-		return true
+	ending, alone := p.isEnding(l.c)
+	if ending || alone || !isIdempotent(c.req, c.opt) || c.opt.noRetry {
+		return ending // known, or nothing will be heard, or nothing comes of it
 	}
-	if !isIdempotent(c.req, c.opt) || c.opt.noRetry || p.alone(l.c) {
-		return false // nothing comes of it, or nothing will be heard
+	if c.u.t.sleep(c.req, newsWait) != nil {
+		return false
 	}
-	return c.u.t.sleep(c.req, newsWait) == nil && p.isEnding(l.c)
+	ending, _ = p.isEnding(l.c)
+	return ending
 }
 
-func (p *pool) isEnding(c *conn) bool {
+// isEnding reports what the other connections say about c's server, and whether there
+// is none left that could say anything. Both as of the same moment: the last ones may
+// be breaking just now.
+func (p *pool) isEnding(c *conn) (ending, alone bool) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.serverEnded.IsZero() && elapsed(p.serverEnded, now) < restartWindow {
-		return true
+		ending = true
 	}
 	for _, b := range p.broke {
 		if b.id != 0 && b.id != c.id && b.at.After(c.born) && elapsed(b.at, now) < sameMoment {
-			return true
+			ending = true
 		}
 	}
-	return false
-}
-
-// alone reports whether there is no other connection that could tell anything.
-func (p *pool) alone(c *conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.nConns == 0 || p.nConns == 1 && p.first == c
+	return ending, p.nConns == 0 || p.nConns == 1 && p.first == c
 }
 
 // learn counts a stale hit and draws the conclusions for other connections.
