@@ -3,6 +3,7 @@ package faultserver_test
 import (
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -278,7 +279,9 @@ func TestNetHTTPSurvivesARefusedStreamAndAGoAway(t *testing.T) {
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	require.Len(t, s.Journal().Conns(), 2)
+	conns := s.Journal().Conns() // net/http may dial one more than it needs
+	conns = slices.DeleteFunc(conns, func(c faultserver.ConnRecord) bool { return c.Requests == 0 })
+	require.Len(t, conns, 2)
 }
 
 func TestNeverAnswerOnHTTP2EndsWithTheClientsReset(t *testing.T) {
