@@ -29,6 +29,9 @@ const (
 	// timeout that varies must not look like several.
 	edgeDistances  = 2
 	reachDistances = 3
+
+	// The chance that the timeout of a coarse timer is below what is taken for it.
+	unlikely = 0.02
 )
 
 // A cluster is an age, or a small range of ages, at which the server closes.
@@ -80,10 +83,21 @@ func (c *cluster) closely() bool { return closely(c.lo, c.hi) }
 func (c *cluster) share() float64 { return c.e / (c.e + c.s) }
 
 // edge is the age that is safe of the cluster: its lowest close, less what the
-// spread of so few lets expect below it.
+// spread of so few lets expect below it. What a coarse timer closes last is at
+// most a second late, and says as much.
 func (c *cluster) edge() time.Duration {
-	return max(c.lo/2, c.lo-edgeDistances*(c.hi-c.lo)/time.Duration(min(c.n, settled)))
+	spread, n := c.hi-c.lo, min(c.n, settled)
+	below := edgeDistances * spread / time.Duration(n)
+	if !c.closely() && spread <= coarse(c.lo) {
+		below = min(time.Duration(float64(spread)*unseen(n)), sweep-spread)
+	}
+	return max(c.lo/2, c.lo-below)
 }
+
+// unseen is how far below the lowest of n ages the limit may be between which
+// and another they are equally likely, as a share of their spread. All n are
+// within a share x of the whole with a chance of about x^(n-1).
+func unseen(n int) float64 { return math.Pow(unlikely, -1/float64(max(1, n-1))) - 1 }
 
 // reach is by how much the age of a close may differ from those of the cluster
 // and belong to it. As long as it may be one of a coarse timer, that is what is

@@ -146,6 +146,9 @@ func (l *Learner) Closed(now time.Time, age time.Duration) {
 	case l.hi-l.lo <= sweep && holds(l.lo, l.hi):
 		l.restore(&l.before)
 		l.event(l.lo)
+		if c := l.find(l.lo); c != nil && c.n > 1 && holds(c.lo, l.hi) {
+			c.hi = max(c.hi, l.hi) // by itself it could be a restart
+		}
 		l.review()
 	default:
 		l.mass = true
