@@ -41,7 +41,8 @@ type cluster struct {
 	stands bool            // it was confirmed at the last review
 	before bool            // several closes agreed on it in an earlier process
 	n      int             // closes, ever
-	recent [recents]uint32 // of them, the last ones, in milliseconds
+	own    int             // of them, this process's
+	recent [recents]uint32 // of these, the last ones, in milliseconds
 }
 
 // Tolerance is by how much ages may differ that are taken for the same.
@@ -53,13 +54,13 @@ func Tolerance(age time.Duration) time.Duration {
 // most, the others were accidents, such as a restart shortly before the timeout,
 // and the cluster shrinks to what agrees.
 func (c *cluster) add(age time.Duration) {
-	c.recent[c.n%recents] = milliseconds(age)
-	c.n++
-	if c.n < recents/2 || closely(c.lo, c.hi) {
+	c.recent[c.own%recents] = milliseconds(age)
+	c.n, c.own = c.n+1, c.own+1
+	if c.own < recents/2 || closely(c.lo, c.hi) {
 		return
 	}
 	last := c.recent
-	known := last[:min(c.n, recents)]
+	known := last[:min(c.own, recents)]
 	slices.Sort(known)
 	for _, agree := range [][]uint32{known[1:], known[:len(known)-1]} {
 		lo, hi := time.Duration(agree[0])*time.Millisecond, time.Duration(agree[len(agree)-1])*time.Millisecond

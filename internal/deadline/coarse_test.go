@@ -41,6 +41,35 @@ func TestTheTimeoutOfACoarseTimerIsKnownFromThreeCloses(t *testing.T) {
 	}
 }
 
+// Each close is another process's, which knows what the earlier ones learned.
+func TestTheTimeoutOfACoarseTimerIsHandedOn(t *testing.T) {
+	const seeds = 500
+	for _, timeout := range []time.Duration{1, 2, 5, 20, 60} {
+		timeout *= time.Second
+		late := make(map[int]int)
+		for seed := range uint64(seeds) {
+			l := newLesson(seed)
+			for n := 1; n <= 20; n++ {
+				l.closed(l.between(timeout, timeout+time.Second))
+				for _, one := range []Learner{l.Learner, Remember(l.Recall())} {
+					d, sure := one.Deadline()
+					require.NotEqual(t, Nothing, sure)
+					if d-Margin(d, ms) > timeout {
+						late[n]++
+						break
+					}
+				}
+				l.Learner = Remember(l.Recall())
+			}
+		}
+		t.Logf("%v: of %d the limit is too late in %d after 3 closes, in %d after 5, in %d after 10 and in %d after 20", timeout, seeds, late[3], late[5], late[10], late[20])
+		require.LessOrEqual(t, late[3], seeds/50)
+		require.LessOrEqual(t, late[5], seeds/50)
+		require.LessOrEqual(t, late[10], seeds/100)
+		require.LessOrEqual(t, late[20], seeds/250)
+	}
+}
+
 func TestACoarseTimerCostsNoRequestsAfterTheThirdCloseAndFewConnections(t *testing.T) {
 	for _, timeout := range []time.Duration{2, 5, 20, 60} {
 		for _, g := range []gapKind{uniform, logUniform, bursty} {

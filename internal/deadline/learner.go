@@ -309,7 +309,7 @@ func (l *Learner) forget() {
 			a.e, a.s = a.e+b.e, a.s+b.s
 			a.before = a.before || b.before
 			if b.n > a.n {
-				a.n, a.recent = b.n, b.recent
+				a.n, a.own, a.recent = b.n, b.own, b.recent
 			}
 			l.remove(i)
 		}

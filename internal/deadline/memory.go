@@ -41,10 +41,6 @@ func Remember(all []Memory) Learner {
 		if m.Weight > 1 {
 			c.s *= 1 / m.Weight // the share stays
 		}
-		// As if that many closes had been at the lower edge.
-		for i := range c.recent {
-			c.recent[i] = milliseconds(m.Lower)
-		}
 		l.clusters[l.n] = c
 		l.n++
 	}
