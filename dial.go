@@ -99,13 +99,27 @@ func (p *pool) dialForLocked(w *waiter, coming int, now time.Time) provision {
 	return dialMade
 }
 
-// A dial that has taken much longer than the last one may never end: there is a SYN
+// A dial that has taken much longer than the last ones may never end: there is a SYN
 // that nobody answers, or one of the server's machines is dead. Callers for whom it
 // was not made rely on it for no longer than that.
-const leastPatience = 250 * time.Millisecond
+const (
+	leastPatience = 250 * time.Millisecond
+	mostPatience  = 2 * time.Second // beyond what dials take
+)
 
 // patienceLocked is for how long a dial can be relied on.
-func (p *pool) patienceLocked() time.Duration { return max(leastPatience, 4*p.dialTook) }
+func (p *pool) patienceLocked() time.Duration {
+	return max(leastPatience, min(4*p.dialTook, p.dialTook+mostPatience))
+}
+
+// tookLocked notes how long a dial took that succeeded. One that is slow for once,
+// such as one whose first SYN was lost, hardly counts; several do.
+func (p *pool) tookLocked(took time.Duration) {
+	if p.dialTook > 0 {
+		took = min(took, max(2*p.dialTook, leastPatience/2))
+	}
+	p.dialTook = took
+}
 
 // promisingLocked reports whether others than d's owner can rely on it.
 func (p *pool) promisingLocked(d *dial, now time.Time) bool {
@@ -258,7 +272,7 @@ func (p *pool) dial(ctx context.Context, d *dial) {
 		d.owner.dialing = false
 	}
 	if err == nil {
-		p.dialTook = now.Sub(d.started)
+		p.tookLocked(now.Sub(d.started))
 	}
 	if err == nil || len(p.dials) == 0 {
 		p.unwatchDialsLocked()

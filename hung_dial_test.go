@@ -13,13 +13,17 @@ import (
 )
 
 // A hungDial is a SYN that nobody answers, or a server's address that is dead.
-type hungDial struct{ next atomic.Int64 } // so many of the next dials hang
+type hungDial struct {
+	next atomic.Int64 // so many of the next dials hang
+	slow atomic.Int64 // for so long the next one takes longer
+}
 
 const hungFor = 30 * time.Second
 
 func (h *hungDial) on(b *http.Transport) {
 	dial := b.DialContext
 	b.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		time.Sleep(time.Duration(h.slow.Swap(0)))
 		if h.next.Add(-1) < 0 {
 			return dial(ctx, network, addr)
 		}
@@ -71,6 +75,48 @@ func TestNobodyWaitsForAHungDialWhoseCallerWasServed(t *testing.T) {
 		}
 		time.Sleep(hungFor)
 	})
+}
+
+// Else one lost SYN would make others wait for a dead address for minutes.
+func TestAHungDialIsNotReliedOnForLongSinceOneWasSlow(t *testing.T) {
+	for name, c := range map[string]struct {
+		earlier int // dials that were not slow
+		most    time.Duration
+	}{
+		"the first one":         {0, 20*time.Second + mostPatience},
+		"one after a quick one": {1, 2 * leastPatience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h hungDial
+			inWorld(t, worldConfig{latency: time.Millisecond, gated: true, base: h.on}, func(t *testing.T, w *world) {
+				for range c.earlier {
+					done := w.start()
+					<-w.gate.arrived
+					w.gate.open <- struct{}{}
+					require.NoError(t, <-done)
+					w.tr.CloseIdleConnections()
+				}
+				h.slow.Store(int64(20 * time.Second))
+				first := w.start()
+				<-w.gate.arrived
+				h.next.Store(1)
+				second := w.start() // dials
+				began := time.Now()
+				w.gate.open <- struct{}{}
+				require.NoError(t, <-first)
+				<-w.gate.arrived // the second one, on the first one's connection
+				third := w.start()
+				<-w.gate.arrived
+				require.InDelta(t, c.most, time.Since(began), float64(10*time.Millisecond))
+				for range 2 {
+					w.gate.open <- struct{}{}
+				}
+				require.NoError(t, <-second)
+				require.NoError(t, <-third)
+				time.Sleep(hungFor)
+			})
+		})
+	}
 }
 
 func TestNobodyWaitsForAHungDialInAdvance(t *testing.T) {

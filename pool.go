@@ -44,7 +44,7 @@ type pool struct {
 	dialing  int
 	dials    []*dial
 	astray   int           // of dials, those that were abandoned
-	dialTook time.Duration // the last one that succeeded
+	dialTook time.Duration // those that succeed; see tookLocked
 	waiters  waiterQueue
 	multi    bool // the last connection negotiated HTTP/2
 	known    bool // whether there was a last connection
