@@ -256,10 +256,10 @@ func (p *pool) leaveTurnLocked(d *dial) {
 // holdLocked takes note that d has to wait. Others may rely on it meanwhile, and
 // may end it.
 func (p *pool) holdLocked(d *dial) {
-	if !d.held {
-		d.held = true
+	if !d.held && d.started.Equal(d.wanted) { // not held before, for another reason
 		p.counts.dialWaits++
 	}
+	d.held = true
 }
 
 func (d *dial) unholdLocked() {

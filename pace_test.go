@@ -107,6 +107,22 @@ func TestDialsWaitFromTheSecondFailureOnUntilOneSucceeds(t *testing.T) {
 	})
 }
 
+func TestADialThatWaitsForTwoReasonsIsCountedOnce(t *testing.T) {
+	inWorld(t, worldConfig{client: Config{Policies: Policies{Default: Policy{DialRate: 0.01, DialBurst: 2}}}}, func(t *testing.T, w *world) {
+		w.refuse.Store(3)
+		for range 3 {
+			time.Sleep(time.Microsecond) // one dial after the other
+			began := time.Now()
+			_, err := w.do(t.Context(), "GET", "/", "")
+			require.ErrorIs(t, err, errRefused)
+			if time.Since(began) > 0 {
+				require.Greater(t, time.Since(began), maxDialBackoff, "for DialRate")
+			}
+		}
+		require.EqualValues(t, 1, w.only().DialWaits)
+	})
+}
+
 func TestCallersThatWantFreshConnectionsShareADialThatIsHeldBack(t *testing.T) {
 	h2c := func(b *http.Transport) { b.Protocols = protocols(true) }
 	inWorld(t, worldConfig{base: h2c, server: faultserver.Config{Protocols: protocols(true)}}, func(t *testing.T, w *world) {
