@@ -22,7 +22,7 @@ func kernelNet(lab *netlab.Lab, rtt time.Duration, tls bool) closingNet {
 	return closingNet{
 		listen:   func() (net.Listener, error) { return lab.Listen(netlab.ServerIP + ":0") },
 		dial:     lab.Dialer(),
-		cross:    func(c closing) { cross(lab, c) },
+		cross:    func(c closing) <-chan struct{} { return cross(lab, c) },
 		rtt:      rtt,
 		patience: kernelPatience,
 		tls:      tls,
@@ -31,9 +31,11 @@ func kernelNet(lab *netlab.Lab, rtt time.Duration, tls bool) closingNet {
 
 // cross holds what the server sends until the request is on its way, and, for a
 // closing that comes before it arrives, the request until the server's end is. On
-// a busy machine, at short distances, chance would decide otherwise.
-func cross(lab *netlab.Lab, c closing) {
+// a busy machine, at short distances, chance would decide otherwise. The channel is
+// closed when the server's end is on its way.
+func cross(lab *netlab.Lab, c closing) <-chan struct{} {
 	var requested, ended bool
+	ending := make(chan struct{})
 	released := func() {
 		go func() {
 			lab.Filter() // not before the packet at hand is queued
@@ -44,7 +46,10 @@ func cross(lab *netlab.Lab, c closing) {
 		first := requested && (ended || !c.before)
 		request := p.Direction == netlab.ToServer && p.Payload > 0
 		requested = requested || request
-		ended = ended || fromServer(p, netlab.FIN) || fromServer(p, netlab.RST)
+		if !ended && (fromServer(p, netlab.FIN) || fromServer(p, netlab.RST)) {
+			ended = true
+			close(ending)
+		}
 		met := requested && (ended || !c.before)
 		switch {
 		case met && !first:
@@ -54,6 +59,7 @@ func cross(lab *netlab.Lab, c closing) {
 		}
 		return netlab.Pass
 	})
+	return ending
 }
 
 func protocolName(tls bool) string { return map[bool]string{false: "plain", true: "TLS"}[tls] }

@@ -280,7 +280,7 @@ type closingNet struct {
 	dial   dialFunc
 	// cross makes the next request and the server's end meet, whoever is late.
 	// nil: on this network nobody is.
-	cross func(closing)
+	cross func(closing) (ended <-chan struct{})
 	rtt   time.Duration
 	tls   bool
 	// patience is how long an acknowledgement takes at the most.
@@ -353,10 +353,18 @@ func (n closingNet) perform(t *testing.T, c closing, method string, pol Policy) 
 	ctx := WithTrace(t.Context(), &Trace{
 		AttemptStart: func(a Attempt) {
 			if a.Number == 1 {
-				if n.cross != nil {
-					n.cross(c)
+				if n.cross == nil {
+					s.ending <- struct{}{}
+					return
 				}
+				ended := n.cross(c)
 				s.ending <- struct{}{}
+				if c.before {
+					// If the end came behind the request, the answer to the
+					// request, a RST, would come at its heels, and the client
+					// could not see one without the other.
+					<-ended
+				}
 			}
 		},
 		AttemptDone: func(a Attempt) { p.attempts = append(p.attempts, a) },
