@@ -64,6 +64,24 @@ func TestASocketSeesARequestThatComesTooLate(t *testing.T) {
 	}
 }
 
+func TestBytesOfTheInstantOfARequestMayHaveCrossedIt(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		u    unasked
+		want bool
+	}{
+		{unasked{}, false},
+		{unasked{at: now}, true},
+		{unasked{at: now, along: true}, false}, // those were there before
+		{unasked{at: now.Add(-1)}, false},
+	} {
+		u := c.u
+		require.Equal(t, c.want, u.meet(now))
+		require.Equal(t, c.want, u.crossed)
+		require.Equal(t, !c.want && !c.u.at.IsZero(), u.known(now.Add(1)))
+	}
+}
+
 func TestThePolicyOfAnInstantIsAnyThatWasInForceThen(t *testing.T) {
 	now := time.Now()
 	w := &world{}

@@ -87,7 +87,8 @@ func (s *socket) Write(p []byte) (int, error) {
 	if id == "" {
 		return s.Conn.Write(p)
 	}
-	wrong := s.tooLate(time.Now())
+	now := time.Now()
+	wrong := s.tooLate(now)
 	s.mu.Lock()
 	s.requests++ // before: what is read while the call runs may be taken for the answer
 	s.mu.Unlock()
@@ -97,6 +98,9 @@ func (s *socket) Write(p []byte) (int, error) {
 		s.requests--
 	} else {
 		s.wrote[id]++
+		if s.unasked.meet(now) {
+			s.server.crossed.Store(true)
+		}
 	}
 	s.mu.Unlock()
 	if n == 0 {

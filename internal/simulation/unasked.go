@@ -26,6 +26,16 @@ func (u *unasked) known(now time.Time) bool {
 	return !u.at.IsZero() && (u.along || u.at.Before(now))
 }
 
+// meet is called when a request was written, and reports whether bytes came in that
+// very instant: they may as well have crossed it, on plain HTTP/1 as its response.
+func (u *unasked) meet(now time.Time) bool {
+	if u.at.IsZero() || u.along || !u.at.Equal(now) {
+		return false
+	}
+	u.at, u.crossed = time.Time{}, true
+	return true
+}
+
 // hearLocked takes in what was read.
 func (s *socket) hearLocked(p []byte) {
 	u := &s.unasked
@@ -60,10 +70,11 @@ func (s *socket) writeRecord(p []byte) {
 		return
 	}
 	s.mu.Lock()
-	wrong := s.unasked.known(time.Now()) && !s.unasked.idleFrom.IsZero()
+	now, at := time.Now(), s.unasked.at
+	wrong := s.unasked.known(now) && !s.unasked.idleFrom.IsZero()
 	s.unasked.idleFrom = time.Time{}
 	s.unasked.records++
-	at := s.unasked.at
+	s.unasked.meet(now)
 	s.mu.Unlock()
 	if wrong {
 		s.server.w.violate("P3", "a request was written on the connection from %v %v after a record had come that nobody had asked for", s.LocalAddr(), time.Since(at))
