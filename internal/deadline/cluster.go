@@ -90,7 +90,9 @@ func (c *cluster) edge() time.Duration {
 	spread, n := c.hi-c.lo, min(c.n, settled)
 	below := edgeDistances * spread / time.Duration(n)
 	if !c.closely() && spread <= coarse(c.lo) {
-		below = min(time.Duration(float64(spread)*unseen(n)), sweep-spread)
+		// Unless the latest was later than that, since the server was held up:
+		// where few are known that would show in nothing else.
+		below = max(edgeDistances*spread/time.Duration(n+1), min(time.Duration(float64(spread)*unseen(n)), sweep-spread))
 	}
 	return max(c.lo/2, c.lo-below)
 }

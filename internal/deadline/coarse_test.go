@@ -41,6 +41,16 @@ func TestTheTimeoutOfACoarseTimerIsKnownFromThreeCloses(t *testing.T) {
 	}
 }
 
+// A server that was held up closes still later than its timer has it.
+func TestOneLateCloseDoesNotMakeACoarseTimersTimeoutLater(t *testing.T) {
+	l := newLesson(1)
+	for _, age := range []time.Duration{2600, 3600, 2800} {
+		l.closed(age * ms)
+	}
+	d, _ := l.Deadline()
+	require.LessOrEqual(t, d-Margin(d, ms), 2*time.Second)
+}
+
 // Each close is another process's, which knows what the earlier ones learned.
 func TestTheTimeoutOfACoarseTimerIsHandedOn(t *testing.T) {
 	const seeds = 500
