@@ -32,7 +32,7 @@ func (w *world) end(clients, others *sync.WaitGroup) {
 	}
 	synctest.Wait()
 	for _, s := range w.servers {
-		if n := s.open.Load() + s.dialing.Load(); n != 0 {
+		if n := s.conns.Load(); n != 0 {
 			w.violate("P5", "%d connections to server %d are left open after %s", n, s.n, w.plan.End)
 		}
 	}
@@ -54,7 +54,7 @@ func (w *world) idleOut() {
 	}
 	time.Sleep(limit + afterIdle)
 	for _, s := range w.servers { // a policy that keeps connections ready may do so until then
-		if s.open.Load() > 0 && w.everReady() {
+		if s.conns.Load() > 0 && w.everReady() {
 			time.Sleep(limit)
 			break
 		}

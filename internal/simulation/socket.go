@@ -51,7 +51,7 @@ func (s *socket) Close() error {
 	s.mu.Unlock()
 	err := s.Conn.Close()
 	if first {
-		s.server.open.Add(-1)
+		s.server.conns.Add(-1)
 	}
 	return err
 }

@@ -108,7 +108,7 @@ func (w *world) lookAt(u idlewise.UpstreamStats, now []Policy) {
 		w.violate("P6", "an upstream of the name %q", u.Name)
 		return
 	}
-	sockets := int(s.open.Load() + s.dialing.Load())
+	sockets := int(s.conns.Load())
 	if u.Open < sockets || u.Open-u.Dialing > sockets {
 		w.violate("P5", "%s counts %d connections as open, %d of them being dialed; there are %d", u.Name, u.Open, u.Dialing, sockets)
 	}

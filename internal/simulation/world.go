@@ -49,8 +49,9 @@ type server struct {
 	n    int
 	addr string
 
-	calls, dialing, open atomic.Int64
-	crossed              atomic.Bool // a forged response crossed a request
+	calls   atomic.Int64
+	conns   atomic.Int64 // being dialed or open: one count, since a dial that ends must not count twice or never
+	crossed atomic.Bool  // a forged response crossed a request
 
 	mu    sync.Mutex
 	extra []extraDial
@@ -207,7 +208,7 @@ func (w *world) sleep(d time.Duration) bool {
 
 func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	s := w.serverAt(addr)
-	n := s.dialing.Add(1) + s.open.Load()
+	n := s.conns.Add(1)
 	w.noteUse(s, 0)
 	w.checkLimit(s, int(n))
 	at := time.Now()
@@ -216,11 +217,9 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 	s.dials = append(s.dials, dialRecord{at, err != nil && ctx.Err() == nil})
 	s.mu.Unlock()
 	if err != nil {
-		s.dialing.Add(-1)
+		s.conns.Add(-1)
 		return nil, err
 	}
-	s.open.Add(1)
-	s.dialing.Add(-1)
 	return w.newSocket(s, c.(*memnet.Conn), at), nil
 }
 
@@ -239,7 +238,7 @@ func (w *world) noteUse(s *server, calls int64) {
 	s.calls.Add(calls)
 	n := int64(0)
 	for _, s := range w.servers {
-		if s.calls.Load() > 0 || s.dialing.Load() > 0 || s.open.Load() > 0 {
+		if s.calls.Load() > 0 || s.conns.Load() > 0 {
 			n++
 		}
 	}
