@@ -69,10 +69,11 @@ func newPost(url string) *http.Request {
 // inBubble stands in for a test: an example has no *testing.T to begin a bubble
 // with.
 func inBubble(test func(t *testing.T)) {
-	// Under -v it would print in the example's output.
-	verbose := flag.Lookup("test.v").Value.String()
-	flag.Set("test.v", "false")
-	defer flag.Set("test.v", verbose)
+	// Under -v it would print in the example's output, with -count do so again.
+	for name, value := range map[string]string{"test.v": "false", "test.count": "1"} {
+		defer flag.Set(name, flag.Lookup(name).Value.String())
+		flag.Set(name, value)
+	}
 	passed := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{
 		Name: "Example", F: func(t *testing.T) { synctest.Test(t, test) },
 	}})
