@@ -172,7 +172,12 @@ func TestAWebSocketUpgradeGoesOverHTTP1(t *testing.T) {
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
 	defer srv.Close()
-	tr, err := Wrap(srv.Client().Transport, Config{})
+	left := make(chan CloseReason, 3)
+	tr, err := Wrap(srv.Client().Transport, Config{OnEvent: func(e Event) {
+		if e, ok := e.(ConnectionClosed); ok {
+			left <- e.Reason
+		}
+	}})
 	require.NoError(t, err)
 	defer tr.Close()
 	for range 2 { // with and without a connection at hand
@@ -194,6 +199,7 @@ func TestAWebSocketUpgradeGoesOverHTTP1(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "ping", string(echo))
 		require.NoError(t, rw.Close())
+		require.Equal(t, ClosedUpgraded, <-left) // net/http lets go of it on another goroutine
 	}
 	require.EqualValues(t, 2, tr.Stats().Total.Closed[ClosedUpgraded])
 }
